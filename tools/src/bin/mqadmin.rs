@@ -1,0 +1,2 @@
+//! Placeholder until the first build of `mqadmin`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Placeholder until the first build of `rmq-bench`.
+fn main() {}
