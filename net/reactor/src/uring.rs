@@ -1,1 +1,26 @@
-//! Under construction.
+//! The kernel driver: one io_uring and one thread per shard.
+//!
+//! [`launch`] starts a [`crate::ProcessSpec`]; [`Process`] ends it and waits for it; [`Handle`] is the part that other
+//! threads may keep. A program's `main` is
+//!
+//! ```no_run
+//! # use ringmq_reactor::{ProcessSpec, uring};
+//! # fn spec() -> ProcessSpec<()> { unimplemented!() }
+//! let process = uring::launch(spec(), uring::Options::default())?;
+//! uring::wait_for_signal()?;
+//! process.stop();
+//! process.wait()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![allow(clippy::disallowed_methods, reason = "this is where the forbidden calls are made, for everybody else")]
+
+mod launch;
+pub mod limits;
+mod probe;
+mod signal;
+mod stats;
+
+pub use launch::{Handle, Options, Process, ProcessError, StartError, launch};
+pub use probe::{Capabilities, ProbeError, probe};
+pub use signal::{Wake, wait_for_signal};
+pub use stats::Stats;
