@@ -1,1 +1,4 @@
-//! RingMQ.
+//! Remoting connections on the reactor.
+#![forbid(unsafe_code)]
+
+pub mod properties_file;
