@@ -1,1 +1,22 @@
-//! RingMQ.
+//! The broker: data shards that store and hand out messages, and one coordination shard for everything that is configured,
+//! registered or persisted beside the log.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | settings, under RocketMQ's keys |
+//! | [`message`] | what shards tell each other; start and stop handshakes |
+//! | [`shard`] | the data shard: connections, send, pull, offsets, delay |
+//! | [`coordination`] | the coordination shard: topics, groups, clients, name servers, admin requests |
+//! | [`process`] | puts them together |
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod coordination;
+pub mod message;
+pub mod process;
+pub mod shard;
+
+pub use config::BrokerConfig;
+pub use message::ShardMessage;
+pub use process::Broker;
