@@ -1,0 +1,199 @@
+//! Frames: a 4-byte length, a header with its type and length, a body.
+//!
+//! ```text
+//! 0        4           5              8                    8 + headerLength
+//! │ length │ serialize │ headerLength │ header             │ body           │
+//! ```
+//! `length` counts everything after itself. All integers are big-endian.
+
+use std::ops::ControlFlow;
+
+/// Largest value of a frame's length field, bytes: the reference closes the connection above it.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The length field itself.
+pub const LENGTH_BYTES: usize = 4;
+/// Length field, serialize type and header length.
+pub const PREFIX_BYTES: usize = 8;
+
+/// A partial frame's buffer keeps at most this much memory, bytes, once the frame is complete.
+const IDLE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Why a stream cannot be trusted any more: the connection is closed, the text goes to the log.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+pub enum FrameError {
+    /// The length field is above the limit.
+    #[error("frame length {bytes} is above the limit of {limit} bytes")]
+    TooLong {
+        /// What the length field says.
+        bytes: u32,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// The length field leaves no room for the header's own length.
+    #[error("frame length {bytes} is below the 4 bytes of the header length")]
+    TooShort {
+        /// What the length field says.
+        bytes: u32,
+    },
+    /// The bytes given do not make up the frame that the length field announces.
+    #[error("frame of {announced} bytes was given as {given} bytes")]
+    Truncated {
+        /// Whole frame by its length field.
+        announced: usize,
+        /// Bytes at hand.
+        given: usize,
+    },
+    /// The header would reach beyond the frame.
+    #[error("header length {header} is beyond the {available} bytes of the frame")]
+    HeaderTooLong {
+        /// What the header length field says.
+        header: usize,
+        /// What the frame has for header and body.
+        available: usize,
+    },
+    /// Neither JSON (0) nor ROCKETMQ (1).
+    #[error("unknown serialize type {0}")]
+    SerializeType(u8),
+    /// The header is not a JSON object of the expected shape.
+    #[error("JSON header, byte {position}: {what}")]
+    Json {
+        /// Offset inside the header.
+        position: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// The ROCKETMQ header is cut or its inner lengths contradict each other.
+    #[error("ROCKETMQ header, byte {position}: {what}")]
+    Binary {
+        /// Offset inside the header.
+        position: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// More header fields than [`crate::command::FIELDS_MAX`].
+    #[error("more than {limit} header fields")]
+    TooManyFields {
+        /// The limit in force.
+        limit: usize,
+    },
+}
+
+/// Cuts one connection's byte stream into frames. Lives as long as the connection, on the connection's shard.
+///
+/// Frames that lie whole in what was received are handed out in place; only a partial rest is copied. Memory: at most
+/// the limit plus 4 bytes, and it grows with the bytes received, never with the length a peer merely announced.
+#[derive(Debug)]
+pub struct FrameAssembler {
+    limit: usize,
+    /// A partial frame, or whole frames left over when the consumer stopped.
+    rest: Vec<u8>,
+    failed: Option<FrameError>,
+}
+
+impl FrameAssembler {
+    /// For frames whose length field is at most `limit` (usually [`FRAME_BYTES_MAX`]).
+    pub fn new(limit: usize) -> Self {
+        FrameAssembler { limit, rest: Vec::new(), failed: None }
+    }
+
+    /// Bytes held of frames not handed out yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Takes received bytes and hands out every frame that is complete now, each including its length field.
+    ///
+    /// `on_frame` may stop with `Break`: what follows is kept, and the next call (also with no bytes) goes on there.
+    ///
+    /// # Errors
+    /// A length field out of bounds. Frames before it have been handed out; the assembler stays failed and answers
+    /// the same error from then on.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        on_frame: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), FrameError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.hand_out(bytes, on_frame).inspect_err(|error| {
+            self.failed = Some(error.clone());
+            self.rest = Vec::new();
+        })
+    }
+
+    fn hand_out(
+        &mut self,
+        mut bytes: &[u8],
+        mut on_frame: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), FrameError> {
+        if !self.rest.is_empty() && !self.finish_rest(&mut bytes, &mut on_frame)? {
+            return Ok(());
+        }
+        while let Some(total) = frame_bytes(bytes, self.limit)? {
+            if bytes.len() < total {
+                break;
+            }
+            let (frame, after) = bytes.split_at(total);
+            bytes = after;
+            if on_frame(frame).is_break() {
+                break;
+            }
+        }
+        self.rest.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Completes what earlier calls left over. `false`: all bytes are taken and nothing more can be handed out now.
+    fn finish_rest(
+        &mut self,
+        bytes: &mut &[u8],
+        on_frame: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<bool, FrameError> {
+        let mut start = 0;
+        let mut stopped = false;
+        while start < self.rest.len() && !stopped {
+            // Top up to the length field first, then to the whole frame, with no byte more than needed: what
+            // follows can then be handed out in place.
+            self.top_up(start, LENGTH_BYTES, bytes);
+            let Some(total) = frame_bytes(&self.rest[start..], self.limit)? else { break };
+            self.top_up(start, total, bytes);
+            if self.rest.len() - start < total {
+                break;
+            }
+            stopped = on_frame(&self.rest[start..start + total]).is_break();
+            start += total;
+        }
+        let complete = start == self.rest.len();
+        self.rest.drain(..start);
+        if self.rest.is_empty() && self.rest.capacity() > IDLE_BUFFER_BYTES {
+            self.rest = Vec::new();
+        }
+        if complete && !stopped {
+            return Ok(true);
+        }
+        self.rest.extend_from_slice(bytes);
+        Ok(false)
+    }
+
+    /// Moves bytes over until `rest[start..]` has `wanted` bytes or none are left.
+    fn top_up(&mut self, start: usize, wanted: usize, bytes: &mut &[u8]) {
+        let missing = wanted.saturating_sub(self.rest.len() - start).min(bytes.len());
+        let (taken, after) = bytes.split_at(missing);
+        self.rest.extend_from_slice(taken);
+        *bytes = after;
+    }
+}
+
+/// Size of the frame that starts here, with its length field; `None` when that field is not complete yet.
+fn frame_bytes(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
+    let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length);
+    if length as usize > limit {
+        return Err(FrameError::TooLong { bytes: length, limit });
+    }
+    if (length as usize) < PREFIX_BYTES - LENGTH_BYTES {
+        return Err(FrameError::TooShort { bytes: length });
+    }
+    Ok(Some(LENGTH_BYTES + length as usize))
+}
