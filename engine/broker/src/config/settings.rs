@@ -1,0 +1,193 @@
+//! The keys that are obeyed: one declaration each, from which the field, its default, reading, printing and the
+//! question "does a change apply at once" follow.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ringmq_transport::properties_file::{SettingValue, ValueError};
+
+use super::HostFacts;
+use super::values::{BrokerRole, DelayLevels, FlushDiskType, NameServers};
+
+/// When a change by request 25 takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applies {
+    /// With the next request.
+    Live,
+    /// Only when the broker is started again.
+    AtStart,
+}
+
+macro_rules! settings {
+    ($host:ident; $($(#[$doc:meta])* $field:ident: $type:ty = $key:literal, $applies:ident, $default:expr;)+) => {
+        /// See the [module](super). Fields carry their key's name; times are in milliseconds and sizes in bytes
+        /// unless the key says otherwise.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct BrokerConfig {
+            $($(#[$doc])* pub $field: $type,)+
+            /// Obeyed keys that were given (file, command line, request 25), canonical names.
+            pub(super) given: BTreeMap<String, String>,
+            /// Given keys that are not obeyed.
+            pub(super) other: BTreeMap<String, String>,
+        }
+
+        impl BrokerConfig {
+            /// The configuration of an empty file.
+            pub(super) fn defaults($host: &HostFacts) -> Self {
+                Self {
+                    $($field: $default,)+
+                    given: BTreeMap::new(),
+                    other: BTreeMap::new(),
+                }
+            }
+
+            /// Sets one obeyed key; `false`: no such key.
+            pub(super) fn set(&mut self, key: &str, value: &str) -> Result<bool, ValueError> {
+                match key {
+                    $($key => self.$field = <$type as SettingValue>::read(key, value)?,)+
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+
+            /// Value of an obeyed key, as text.
+            #[must_use]
+            pub fn get(&self, key: &str) -> Option<String> {
+                match key {
+                    $($key => Some(self.$field.text()),)+
+                    _ => None,
+                }
+            }
+
+            /// All obeyed keys.
+            pub(super) fn obeyed_keys() -> &'static [(&'static str, Applies)] {
+                &[$(($key, Applies::$applies)),+]
+            }
+        }
+    };
+}
+
+settings! { host;
+    // --- identity and addresses
+    /// Cluster; also the name of a built-in topic.
+    broker_cluster_name: String = "brokerClusterName", AtStart, "DefaultCluster".to_owned();
+    /// Name shared by a master and its slaves; also the name of a built-in topic.
+    broker_name: String = "brokerName", AtStart, host.host_name.clone();
+    /// 0: master.
+    broker_id: u64 = "brokerId", AtStart, 0;
+    /// Master or slave.
+    broker_role: BrokerRole = "brokerRole", AtStart, BrokerRole::AsyncMaster;
+    /// Port for clients; 0: any free one, then without VIP channel.
+    listen_port: u16 = "listenPort", AtStart, 10911;
+    /// Port for slaves: the one after `listenPort`. Registered; nothing listens there before replication is built.
+    ha_listen_port: u16 = "haListenPort", AtStart, 10912;
+    /// Address to listen on.
+    bind_address: std::net::IpAddr = "bindAddress", AtStart, std::net::Ipv4Addr::UNSPECIFIED.into();
+    /// Address that clients are told, and that is part of message ids.
+    broker_ip1: String = "brokerIP1", AtStart, host.address.to_string();
+    /// Address that slaves are told.
+    broker_ip2: String = "brokerIP2", AtStart, host.address.to_string();
+    /// Name servers to register with.
+    name_servers: NameServers = "namesrvAddr", Live, NameServers::default();
+    /// Data shards; 1 to 127. Fixed when a store is made: a store opened with another number is refused.
+    shards: u16 = "shards", AtStart, host.processors;
+    /// Pin data shard threads to processors.
+    pin_shards: bool = "pinShards", AtStart, true;
+    /// Idle connections are closed after this many seconds.
+    server_channel_max_idle_time_seconds: u32 = "serverChannelMaxIdleTimeSeconds", AtStart, 120;
+    /// Sum of 4 (read) and 2 (write).
+    broker_permission: u32 = "brokerPermission", Live, 6;
+
+    // --- registration with name servers
+    /// Between registrations; used within 10 000 to 60 000.
+    register_name_server_period: u64 = "registerNameServerPeriod", Live, 30_000;
+    /// A name server must answer within this time.
+    register_broker_timeout_mills: u64 = "registerBrokerTimeoutMills", Live, 24_000;
+
+    // --- topics and groups
+    /// Unknown topics are made when a message is sent to them.
+    auto_create_topic_enable: bool = "autoCreateTopicEnable", AtStart, true;
+    /// Queues of the template topic TBW102.
+    default_topic_queue_nums: u32 = "defaultTopicQueueNums", AtStart, 8;
+    /// The cluster's own topic can be read and written.
+    cluster_topic_enable: bool = "clusterTopicEnable", AtStart, true;
+    /// The broker's own topic can be read and written.
+    broker_topic_enable: bool = "brokerTopicEnable", AtStart, true;
+    /// Unknown consumer groups are made when they show up.
+    auto_create_subscription_group: bool = "autoCreateSubscriptionGroup", Live, true;
+    /// System groups (`CID_RMQ_SYS_`) are made even when `autoCreateSubscriptionGroup` is off.
+    enable_create_sys_group: bool = "enableCreateSysGroup", Live, true;
+    /// System topics cannot be changed or deleted by request.
+    validate_system_topic_when_update_topic: bool = "validateSystemTopicWhenUpdateTopic", Live, true;
+    /// A topic's pop retry topics are deleted with it.
+    clear_retry_topic_when_delete_topic: bool = "clearRetryTopicWhenDeleteTopic", Live, true;
+    /// A topic for message traces exists.
+    trace_topic_enable: bool = "traceTopicEnable", AtStart, false;
+    /// Its name.
+    msg_trace_topic_name: String = "msgTraceTopicName", AtStart, "RMQ_SYS_TRACE_TOPIC".to_owned();
+    /// Queues of the pop revive topic.
+    revive_queue_num: u32 = "reviveQueueNum", AtStart, 8;
+    /// Topics may declare `message.type=MIXED`.
+    enable_mixed_message_type: bool = "enableMixedMessageType", Live, false;
+
+    // --- sending
+    /// Largest body.
+    max_message_size: u32 = "maxMessageSize", Live, 4 << 20;
+    /// Region told to clients.
+    region_id: String = "regionId", Live, "DefaultRegion".to_owned();
+    /// Clients may trace messages.
+    trace_on: bool = "traceOn", Live, true;
+    /// Delay levels.
+    message_delay_level: DelayLevels = "messageDelayLevel", AtStart,
+        DelayLevels::read("", "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").expect("well-formed");
+    /// How often delay progress is written.
+    flush_delay_offset_interval: u64 = "flushDelayOffsetInterval", Live, 10_000;
+
+    // --- consuming
+    /// Pulls at the end of a queue wait for messages.
+    long_polling_enable: bool = "longPollingEnable", Live, true;
+    /// How long they wait when `longPollingEnable` is off.
+    short_polling_time_mills: u64 = "shortPollingTimeMills", Live, 1_000;
+    /// Request 361 is served.
+    lite_pull_message_enable: bool = "litePullMessageEnable", Live, true;
+    /// Pulls that carry no subscription of a push consumer are refused.
+    reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", Live, false;
+    /// Messages per pull from memory.
+    max_transfer_count_in_memory: u32 = "maxTransferCountOnMessageInMemory", Live, 32;
+    /// Bytes per pull from memory.
+    max_transfer_bytes_in_memory: u32 = "maxTransferBytesOnMessageInMemory", Live, 256 << 10;
+    /// Messages per pull from disk.
+    max_transfer_count_in_disk: u32 = "maxTransferCountOnMessageInDisk", Live, 8;
+    /// Bytes per pull from disk.
+    max_transfer_bytes_in_disk: u32 = "maxTransferBytesOnMessageInDisk", Live, 64 << 10;
+    /// Index bytes (20 per message) that one pull may scan.
+    max_filter_message_size: u32 = "maxFilterMessageSize", Live, 16_000;
+    /// How often changed consumer offsets are written.
+    flush_consumer_offset_interval: u64 = "flushConsumerOffsetInterval", Live, 5_000;
+    /// Reset commands (222) work on the broker alone, as in 5.2 and later.
+    use_server_side_reset_offset: bool = "useServerSideResetOffset", Live, true;
+    /// Members of a group are told when one comes or goes.
+    notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", Live, true;
+    /// They are told at once, else every 15 s.
+    real_time_notify_consumer_change: bool = "realTimeNotifyConsumerChange", Live, true;
+    /// Clients without a heartbeat for this long are dropped.
+    channel_expired_timeout: u64 = "channelExpiredTimeout", Live, 120_000;
+    /// Subscriptions seen only in pull requests are forgotten after this time.
+    subscription_expired_timeout: u64 = "subscriptionExpiredTimeout", Live, 600_000;
+
+    // --- store
+    /// All data lies below it.
+    store_path_root_dir: PathBuf = "storePathRootDir", AtStart, host.store_root.clone();
+    /// Segment size.
+    mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", AtStart, 1 << 30;
+    /// Durability of an answered send.
+    flush_disk_type: FlushDiskType = "flushDiskType", AtStart, FlushDiskType::Async;
+    /// Between media flushes with ASYNC_FLUSH.
+    flush_interval_commit_log: u64 = "flushIntervalCommitLog", AtStart, 500;
+    /// A send waits this long for SYNC_FLUSH.
+    sync_flush_timeout: u64 = "syncFlushTimeout", Live, 5_000;
+
+    // --- operation
+    /// Keys that request 25 may not change, separated by `;`.
+    config_black_list: String = "configBlackList", AtStart, "configBlackList;brokerConfigPath".to_owned();
+}
