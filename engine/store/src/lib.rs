@@ -1,1 +1,47 @@
-//! RingMQ.
+//! One shard's storage: the log, its tail cache, the queue index, cold reads and recovery.
+//!
+//! A [`Store`] lives on exactly one shard and is driven by that shard's [`ringmq_reactor::Service`]: it is a synchronous state
+//! machine that asks [`ringmq_reactor::Io`] for file operations and is fed their completions. It knows records
+//! ([`ringmq_remoting::record`]), never requests or connections.
+//!
+//! ```text
+//!   append ──→ tail cache (encoded once) ──→ one O_DIRECT write in flight ──→ log/<start offset>
+//!                 │            │                       │ completion
+//!                 │            └── read: fresh         ▼
+//!                 ▼                             acknowledged moves: replies may go, arrivals become visible
+//!           queue index ←── rebuilt by recovery ── scan of the log
+//! ```
+//!
+//! How a service uses it:
+//!
+//! ```text
+//!   task      let (store, report) = Store::open(io, shard, config).await?;
+//!   handle    Event::File / Event::Timer with the store's owner byte → store.on_file / store.on_timer,
+//!             then: acknowledged(), take_arrivals(), take_completed_reads()
+//!   requests  store.append(…), store.read(…)
+//!   end       store.end_of_turn(io)      starts the write for everything appended in this turn
+//!   stop      store.begin_close(io) … until store.is_closed()
+//! ```
+//!
+//! **Invariant.** Nothing above [`Store::acknowledged`] is visible to a reader, and nothing below it is ever lost by a crash
+//! that the flush level covers.
+//!
+//! **Invariant.** The queue index is derived: the log alone says what the store holds.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod limits;
+mod offset;
+mod read;
+mod stats;
+mod store;
+
+pub use config::{Flush, StoreConfig, TagsCodeOf, tags_code_of_tag};
+pub use error::{AppendError, ConfigError, Corruption, OpenError, ReadError, Stage, StoreError};
+pub use limits::*;
+pub use offset::{LogOffset, PhysicalOffset};
+pub use read::{Boundary, IndexEntry, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead};
+pub use stats::{LatencyBuckets, StoreStats};
+pub use store::{Appended, Arrival, QueueInfo, RecoveryReport, Store, TailState};

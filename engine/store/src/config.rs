@@ -1,0 +1,158 @@
+//! What a store is told at open.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringmq_reactor::PAGE_BYTES;
+use ringmq_remoting::record::RecordView;
+
+use crate::error::ConfigError;
+use crate::limits::*;
+
+/// What an acknowledgement promises (`flushDiskType`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// `SYNC_FLUSH`: the record is on stable media.
+    Sync,
+    /// `ASYNC_FLUSH`: the record survives a killed process; a killed machine after at most `interval`.
+    Async {
+        /// `flushIntervalCommitLog`: time from a write to the `fdatasync` that covers it.
+        interval: Duration,
+    },
+}
+
+/// Computes the tags code of a queue index entry from a stored record. Must give what the caller of
+/// [`crate::Store::append`] passed: recovery rebuilds the index with it.
+pub type TagsCodeOf = fn(&RecordView<'_>) -> i64;
+
+/// The ordinary [`TagsCodeOf`]: the hash of the TAGS property.
+#[must_use]
+pub fn tags_code_of_tag(record: &RecordView<'_>) -> i64 {
+    record.tags_code()
+}
+
+/// One shard's storage settings. Sizes are bytes.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The shard's folder, for example `<storePathRootDir>/store/shard-00`; made if missing.
+    pub dir: PathBuf,
+    /// Owner byte of every token that the store uses: route [`ringmq_reactor::Event::File`] and
+    /// [`ringmq_reactor::Event::Timer`] with it to the store.
+    pub token_owner: u8,
+    /// What an acknowledgement promises.
+    pub flush: Flush,
+    /// Size of a new segment (`mapedFileSizeCommitLog`); a multiple of [`PAGE_BYTES`]. Existing segments keep theirs.
+    pub segment_bytes: u64,
+    /// Largest record accepted; at most [`RECORD_BYTES_MAX`]. Also the limit of one batch.
+    pub record_bytes_max: usize,
+    /// Size of one tail-cache block.
+    pub block_bytes: usize,
+    /// Size of the tail cache; blocks are made when first needed.
+    pub tail_cache_bytes: usize,
+    /// Size of one block of the cold-read cache.
+    pub cache_block_bytes: usize,
+    /// Size of the cold-read cache.
+    pub cache_bytes: usize,
+    /// How far ahead of the log's end the running segment is zeroed. 0 switches zeroing off (the log then writes into allocated
+    /// space: slower flushes, same safety).
+    pub zero_ahead_bytes: u64,
+    /// Distance after which the checkpoint is moved; bounds what recovery has to search behind the log's end.
+    pub checkpoint_bytes: u64,
+    /// Records within this distance of the log's end count as "in memory" for [`crate::ReadLimits`]
+    /// (`accessMessageInMemoryMaxRatio` of the machine's memory).
+    pub in_memory_bytes: u64,
+    /// How recovery finds the tags code of a record.
+    pub tags_code_of: TagsCodeOf,
+    /// Breaks the promise on purpose: acknowledges at append instead of after the write. The simulation's proof that its
+    /// oracles bite; never for use.
+    #[doc(hidden)]
+    pub fault_acknowledge_early: bool,
+}
+
+impl StoreConfig {
+    /// Defaults for a store in `dir` whose tokens carry `token_owner`: ASYNC_FLUSH every 500 ms.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, token_owner: u8) -> Self {
+        Self {
+            dir: dir.into(),
+            token_owner,
+            flush: Flush::Async { interval: Duration::from_millis(500) },
+            segment_bytes: SEGMENT_BYTES,
+            record_bytes_max: RECORD_BYTES_MAX,
+            block_bytes: BLOCK_BYTES,
+            tail_cache_bytes: TAIL_CACHE_BYTES,
+            cache_block_bytes: CACHE_BLOCK_BYTES,
+            cache_bytes: CACHE_BYTES,
+            zero_ahead_bytes: ZERO_AHEAD_BYTES,
+            checkpoint_bytes: CHECKPOINT_BYTES,
+            in_memory_bytes: 1 << 30,
+            tags_code_of: tags_code_of_tag,
+            fault_acknowledge_early: false,
+        }
+    }
+
+    /// Checks the relations that [`crate::limits`](crate) checks for the defaults.
+    ///
+    /// # Errors
+    /// The first relation that does not hold.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let page = PAGE_BYTES;
+        let check = |holds: bool, what: &'static str| if holds { Ok(()) } else { Err(ConfigError { what }) };
+        check(
+            self.segment_bytes > 0 && self.segment_bytes.is_multiple_of(page as u64),
+            "segment size is not a positive number of 4 KiB pages",
+        )?;
+        check(
+            (RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&self.record_bytes_max),
+            "largest record is out of range (91 bytes to 4 MiB + 64 KiB)",
+        )?;
+        check(
+            (self.record_bytes_max + BLANK_BYTES) as u64 <= self.segment_bytes,
+            "a segment cannot hold the largest record and a blank",
+        )?;
+        check(self.block_bytes.is_multiple_of(page), "tail-cache block is not a number of 4 KiB pages")?;
+        check(
+            self.record_bytes_max + 2 * page <= self.block_bytes,
+            "a tail-cache block cannot hold the largest record and two pages",
+        )?;
+        check(
+            self.block_bytes * BLOCKS_MIN <= self.tail_cache_bytes,
+            "the tail cache holds fewer than three blocks",
+        )?;
+        check(
+            self.cache_block_bytes > 0 && self.cache_block_bytes.is_multiple_of(page),
+            "cold-read block is not a positive number of 4 KiB pages",
+        )?;
+        check(
+            self.record_bytes_max + (READ_AHEAD_BLOCKS + 2) * self.cache_block_bytes <= self.cache_bytes,
+            "the cold-read cache cannot hold the largest record and its read-ahead",
+        )?;
+        check(
+            self.checkpoint_bytes >= WRITE_BYTES_MAX as u64,
+            "the checkpoint distance is shorter than one write (1 MiB)",
+        )
+    }
+
+    /// The log's end is never written further than this above the durable checkpoint.
+    pub(crate) fn checkpoint_lag_bytes(&self) -> u64 {
+        self.checkpoint_bytes * CHECKPOINT_LAG_FACTOR
+    }
+}
+
+/// Size and magic of a blank, which must fit behind every record of a segment.
+pub(crate) const BLANK_BYTES: usize = ringmq_remoting::record::BLANK_BYTES_MIN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_bad_relations_are_named() {
+        let good = StoreConfig::new("x", 1);
+        good.validate().expect("defaults");
+        let bad = StoreConfig { segment_bytes: 4097, ..good.clone() };
+        assert!(bad.validate().expect_err("unaligned").what.contains("segment size"));
+        let bad = StoreConfig { tail_cache_bytes: good.block_bytes, ..good };
+        assert!(bad.validate().expect_err("one block").what.contains("three blocks"));
+    }
+}

@@ -1,0 +1,189 @@
+//! What can go wrong, by layer: opening, appending, reading, and the failure that poisons a log.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringmq_remoting::record::RecordError;
+
+use crate::offset::{LogOffset, PhysicalOffset};
+
+/// A [`crate::StoreConfig`] whose settings contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("store configuration: {what}")]
+pub struct ConfigError {
+    /// Which relation does not hold.
+    pub what: &'static str,
+}
+
+/// Why a store could not be opened. Nothing was changed unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Settings that contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another process has the store.
+    #[error("store {} is in use by another process (its lock file is held)", dir.display())]
+    Locked {
+        /// The store's folder.
+        dir: PathBuf,
+    },
+    /// The folder belongs to another shard: a store keeps its number of shards for life.
+    #[error("store {} belongs to shard {found}, not to shard {expected}", dir.display())]
+    WrongShard {
+        /// The store's folder.
+        dir: PathBuf,
+        /// Shard in its checkpoint.
+        found: u16,
+        /// Shard that opened it.
+        expected: u16,
+    },
+    /// The log is damaged where it was promised to be durable. It is left as it is.
+    #[error("store {}: {corruption}", dir.display())]
+    Corrupt {
+        /// The store's folder.
+        dir: PathBuf,
+        /// Where and how.
+        corruption: Corruption,
+    },
+    /// A file operation failed.
+    #[error("store: {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Damage found in a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Corruption {
+    /// The record at `at` is not valid although the log was durable beyond it.
+    #[error("log offset {at}: {cause}, but the log is known to be durable up to {durable}: restore the segment from a copy")]
+    Durable {
+        /// First invalid record.
+        at: LogOffset,
+        /// Where the checkpoint says that the durable part ends.
+        durable: LogOffset,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Valid records follow too far behind an invalid one for a torn write to explain it.
+    #[error("log offset {at}: {cause}, but a valid record follows at {next}, beyond what one torn write can explain: restore the segment from a copy")]
+    Inside {
+        /// First invalid record.
+        at: LogOffset,
+        /// A valid record behind it.
+        next: LogOffset,
+        /// What is wrong with the invalid one.
+        cause: String,
+    },
+    /// A segment is missing or too short.
+    #[error("log offset {at}: the segment that should hold it is missing or too short")]
+    MissingSegment {
+        /// First position that no file holds.
+        at: LogOffset,
+    },
+}
+
+/// The step at which a log failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stage {
+    /// Writing records.
+    #[error("log write")]
+    Write,
+    /// Flushing written records.
+    #[error("log flush")]
+    Flush,
+    /// Moving the checkpoint.
+    #[error("checkpoint write")]
+    Checkpoint,
+}
+
+/// The first failure of a write or flush. The log accepts nothing afterwards and acknowledges nothing more; what was acknowledged
+/// can still be read. Remedy: repair the cause (space, device) and restart the broker, which reopens the store.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{stage} at log offset {at} failed: {source}; the log accepts nothing more until the store is reopened")]
+pub struct StoreError {
+    /// What failed.
+    pub stage: Stage,
+    /// Start of what was being written or flushed.
+    pub at: LogOffset,
+    /// The first error.
+    pub source: Arc<io::Error>,
+}
+
+/// Why a record was not appended. Nothing was changed: the caller may answer at once.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// Every block of the tail cache waits for the disk or is held by a slow reader. → SYSTEM_BUSY
+    #[error("tail cache is full: {unwritten_bytes} bytes wait for the disk")]
+    TailCacheFull {
+        /// Appended and not yet written.
+        unwritten_bytes: u64,
+    },
+    /// No memory for a block. → SYSTEM_BUSY
+    #[error("no memory for a tail-cache block: {source}")]
+    Memory {
+        /// The allocator's answer.
+        source: Arc<io::Error>,
+    },
+    /// The running segment is full and there is no space for another. → SERVICE_NOT_AVAILABLE
+    #[error("no new segment can be made: {source}")]
+    NoSegment {
+        /// Why the last attempt failed; it is repeated every second.
+        source: Arc<io::Error>,
+    },
+    /// The record or batch is larger than `record_bytes_max`. → MESSAGE_ILLEGAL
+    #[error("{bytes} bytes exceed the record limit of {limit}")]
+    TooLarge {
+        /// Its encoded size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The drafts of a batch do not share topic and queue, or there are none: the caller is wrong.
+    #[error("a batch needs at least one record, all of one topic and queue")]
+    MixedBatch,
+    /// The log failed before. → the poison's text
+    #[error(transparent)]
+    Poisoned(#[from] StoreError),
+    /// The store is closing.
+    #[error("the store is closing")]
+    Closing,
+}
+
+/// Why a record that the index names could not be read. Never answered with wrong bytes.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("reading log offset {at}: {source}")]
+    Io {
+        /// Where.
+        at: LogOffset,
+        /// The cause.
+        source: Arc<io::Error>,
+    },
+    /// What the disk holds is not the record that was stored there.
+    #[error("record at {at} is damaged: {source}")]
+    Damaged {
+        /// Its physical offset.
+        at: PhysicalOffset,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// It is a record, but not the one that the index names.
+    #[error("record at {at} is not the one that the index names: {what}")]
+    Mismatch {
+        /// Its physical offset.
+        at: PhysicalOffset,
+        /// Which field differs.
+        what: &'static str,
+    },
+    /// Too many reads wait for the disk. → SYSTEM_BUSY
+    #[error("too many reads wait for the disk")]
+    Busy,
+}

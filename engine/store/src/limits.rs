@@ -1,0 +1,79 @@
+//! Every bound of the store, with the relations that must hold between them.
+
+use ringmq_reactor::PAGE_BYTES;
+
+/// Largest record, bytes: RocketMQ's `maxMessageSize` (4 MiB) and 64 KiB for everything around the body.
+pub const RECORD_BYTES_MAX: usize = (4 << 20) + (64 << 10);
+
+/// Smallest record: the fixed part with IPv4 hosts, an empty topic, body and properties.
+pub const RECORD_BYTES_MIN: usize = 91;
+
+/// Most bytes of one log write. Also the window inside which a torn write may leave holes (see `recover`).
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Default size of a tail-cache block.
+pub const BLOCK_BYTES: usize = 8 << 20;
+
+/// Default size of the tail cache.
+pub const TAIL_CACHE_BYTES: usize = 64 << 20;
+
+/// Fewest blocks of a tail cache: one being filled, one being written, one that readers may still hold.
+pub const BLOCKS_MIN: usize = 3;
+
+/// Default segment size: RocketMQ's `mappedFileSizeCommitLog`.
+pub const SEGMENT_BYTES: u64 = 1 << 30;
+
+/// One write of zeros ahead of the log. Small, so that a log write queued behind it in the device waits for a fraction
+/// of a millisecond.
+pub const ZERO_WRITE_BYTES: usize = 256 << 10;
+
+/// After a write of zeros that took `t`, the next one waits `t` times this: zeros get at most a fifth of the device.
+pub const ZERO_PAUSE_FACTOR: u32 = 4;
+
+/// Default distance by which the running segment is kept zeroed ahead of the log's end.
+pub const ZERO_AHEAD_BYTES: u64 = 64 << 20;
+
+/// Default distance after which the checkpoint is moved (and unsynced bytes are flushed early).
+pub const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+/// The log's end is never further than this many checkpoint distances above the durable checkpoint: writes wait there.
+/// Recovery therefore knows how far it has to look for stray records.
+pub const CHECKPOINT_LAG_FACTOR: u64 = 4;
+
+/// Default size of one block of the cold-read cache.
+pub const CACHE_BLOCK_BYTES: usize = 256 << 10;
+
+/// Default size of the cold-read cache.
+pub const CACHE_BYTES: usize = 32 << 20;
+
+/// Cold reads in flight at the same time; further ones wait in order.
+pub const COLD_READS_IN_FLIGHT_MAX: usize = 16;
+
+/// Blocks that a sequential cold reader has read ahead for it.
+pub const READ_AHEAD_BLOCKS: usize = 2;
+
+/// Index entries that one read looks at, unless more messages are asked for: RocketMQ's `maxFilterMessageSize`
+/// (16,000 bytes of 20-byte entries).
+pub const SCAN_ENTRIES_MAX: usize = 800;
+
+/// Bytes that one read returns at most, whatever its limits say.
+pub const READ_BYTES_MAX: usize = 128 << 20;
+
+/// Read size of recovery.
+pub const RECOVERY_READ_BYTES: usize = 4 << 20;
+
+/// Tickets of unfinished reads; beyond it reads are refused.
+pub const READ_TICKETS_MAX: usize = 1 << 16;
+
+const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(PAGE_BYTES));
+const _: () = assert!(ZERO_WRITE_BYTES.is_multiple_of(PAGE_BYTES));
+const _: () = assert!(CACHE_BLOCK_BYTES.is_multiple_of(PAGE_BYTES));
+const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(PAGE_BYTES));
+/// A record lies in one block, behind at most one page copied from the block before it, with room for a blank after it.
+const _: () = assert!(RECORD_BYTES_MAX + 2 * PAGE_BYTES <= BLOCK_BYTES);
+const _: () = assert!(BLOCK_BYTES * BLOCKS_MIN <= TAIL_CACHE_BYTES);
+/// One read of one record must fit in the cache, or it could never complete.
+const _: () = assert!(RECORD_BYTES_MAX + (READ_AHEAD_BLOCKS + 2) * CACHE_BLOCK_BYTES <= CACHE_BYTES);
+const _: () = assert!(RECORD_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
+/// The lag must allow at least one write past a checkpoint that is being moved.
+const _: () = assert!(CHECKPOINT_BYTES >= WRITE_BYTES_MAX as u64 && CHECKPOINT_LAG_FACTOR >= 2);
