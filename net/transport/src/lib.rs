@@ -1,4 +1,29 @@
 //! Remoting connections on the reactor.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`server`] | accepted connections: frames in order, limits, idle close, back-pressure |
+//! | [`reply`] | answers, written straight into a connection's outbox |
+//! | [`outgoing`] | requests of a server to its clients, matched with their answers |
+//! | [`client`] | requests to other servers, from tasks |
+//! | [`preamble`] | PROXY protocol headers before the first frame |
+//! | [`properties_file`] | RocketMQ's configuration file format |
+//! | [`limits`] | every bound of this crate |
+//!
+//! Everything here belongs to one shard and runs on its thread.
+
 #![forbid(unsafe_code)]
 
+pub mod connection;
+pub mod limits;
+mod log_limit;
+pub mod preamble;
 pub mod properties_file;
+pub mod reply;
+pub mod server;
+pub mod stream;
+
+pub use connection::Connection;
+pub use log_limit::LogLimit;
+pub use reply::Reply;
+pub use server::{Connections, ServeConnections, ServerOptions};
