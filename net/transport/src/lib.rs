@@ -14,16 +14,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod connection;
 pub mod limits;
 mod log_limit;
+pub mod outgoing;
 pub mod preamble;
 pub mod properties_file;
 pub mod reply;
+pub mod request;
 pub mod server;
 pub mod stream;
 
+pub use client::{CallError, Client, ClientOptions};
 pub use connection::Connection;
 pub use log_limit::LogLimit;
+pub use outgoing::{OutgoingRequest, OutgoingRequests};
 pub use reply::Reply;
+pub use request::{OwnedResponse, Request};
 pub use server::{Connections, ServeConnections, ServerOptions};

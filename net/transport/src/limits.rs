@@ -32,9 +32,6 @@ pub const IDLE_SCAN_EVERY: Duration = Duration::from_secs(10);
 /// Requests that this side sent and whose answers it awaits, per table.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 
-/// Bytes that the requests of one [`crate::Client`] may wait with on one connection before further ones are refused.
-pub const CLIENT_UNSENT_BYTES_MAX: usize = 64 << 20;
-
 /// Log lines about misbehaving peers: this many at once, then [`LOG_LINES_PER_SECOND`].
 pub const LOG_LINES_BURST: u32 = 20;
 /// See [`LOG_LINES_BURST`].
@@ -46,4 +43,3 @@ const _: () = assert!(FRAME_BYTES_MAX <= IN_FLIGHT_BYTES_HIGH - IN_FLIGHT_BYTES_
 const _: () = assert!(IN_FLIGHT_REQUESTS_LOW >= 65_535);
 /// The largest answer (one frame) fits on top of an outbox that has just reached its high mark.
 const _: () = assert!(OUTBOX_HIGH_BYTES + FRAME_BYTES_MAX < UNSENT_BYTES_MAX);
-const _: () = assert!(FRAME_BYTES_MAX <= CLIENT_UNSENT_BYTES_MAX);
