@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -32,7 +33,7 @@ pub enum CallError {
         /// The server.
         to: SocketAddr,
         /// Why.
-        source: Rc<io::Error>,
+        source: Arc<io::Error>,
     },
     /// The connection ended before the answer came. The request may have been executed.
     #[error("connection to {to} ended before the answer: {cause}")]
@@ -66,7 +67,7 @@ pub enum EndCause {
     Peer,
     /// The socket failed.
     #[error("{0}")]
-    Failed(Rc<io::Error>),
+    Failed(Arc<io::Error>),
     /// The server sent what is no frame.
     #[error("malformed frame: {0}")]
     Malformed(FrameError),
@@ -120,7 +121,7 @@ struct Shared {
 
 enum Slot {
     /// Being opened; these wait for it.
-    Connecting(Vec<OneshotSender<Result<Rc<Link>, Rc<io::Error>>>>),
+    Connecting(Vec<OneshotSender<Result<Rc<Link>, Arc<io::Error>>>>),
     Open(Rc<Link>),
 }
 
@@ -218,7 +219,7 @@ impl Client {
             }
             receiver
         };
-        let refused = || Rc::new(io::Error::other("the client was closed"));
+        let refused = || Arc::new(io::Error::other("the client was closed"));
         let outcome = receiver.await.unwrap_or_else(|_| Err(refused()));
         outcome.map_err(|source| CallError::Connect { to, source })
     }
@@ -245,7 +246,7 @@ impl Link {
         self.last_used.set(now);
         self.connection.send(frame).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => CallError::Overloaded { to: self.to },
-            _ => CallError::Ended { to: self.to, cause: EndCause::Failed(Rc::new(error)) },
+            _ => CallError::Ended { to: self.to, cause: EndCause::Failed(Arc::new(error)) },
         })
     }
 
@@ -293,9 +294,9 @@ async fn open(client: Weak<Shared>, io: TaskIo, to: SocketAddr) {
         }),
         Err(error) => {
             debug!(%to, %error, "cannot connect");
-            let error = Rc::new(error);
+            let error = Arc::new(error);
             for sender in waiting {
-                tell(sender, Err(Rc::clone(&error)));
+                tell(sender, Err(Arc::clone(&error)));
             }
             return;
         }
@@ -327,7 +328,7 @@ async fn serve(link: &Rc<Link>, io: &TaskIo, options: &ClientOptions) -> EndCaus
         let received = match io.timeout(options.idle_after, link.connection.recv()).await {
             Ok(Ok(Some(bytes))) => bytes,
             Ok(Ok(None)) => return EndCause::Peer,
-            Ok(Err(error)) => return EndCause::Failed(Rc::new(error)),
+            Ok(Err(error)) => return EndCause::Failed(Arc::new(error)),
             Err(Elapsed) => {
                 let idle = io.now().since(link.last_used.get()) >= options.idle_after;
                 if idle && link.pending.borrow().is_empty() {
