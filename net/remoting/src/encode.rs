@@ -4,7 +4,7 @@
 //! space. Header fields keep the order in which they are given (the reference's is that of a Java hash map).
 //! The language is `JAVA` everywhere: see [`Language`].
 
-mod number;
+pub(crate) mod number;
 
 use bytes::{BufMut, BytesMut};
 
