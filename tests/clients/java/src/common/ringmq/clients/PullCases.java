@@ -50,7 +50,7 @@ final class PullCases {
 
     private static void statuses(Scope scope) throws Exception {
         scope.createTopic(1);
-        scope.sendSync(30);
+        scope.sendReadable(30);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         Expect.equal(0L, consumer.minOffset(queue), "min offset");
@@ -89,6 +89,7 @@ final class PullCases {
             Message message = scope.ledger.message(scope.topic, tags[i % 3]);
             scope.ledger.sent(message, scope.producer().send(message));
         }
+        scope.readAll(scope.topic, 10);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         check(consumer.pull(queue, "A", 0, 10), PullStatus.FOUND, 10, 0, 10, 4, "tag A");
@@ -109,6 +110,7 @@ final class PullCases {
             messages.add(message);
             scope.producer().send(message);
         }
+        scope.readAll(scope.topic, 100);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         long offset = 0;
@@ -130,7 +132,7 @@ final class PullCases {
 
     private static void waitsForMessage(Scope scope) throws Exception {
         scope.createTopic(1);
-        scope.sendSync(3);
+        scope.sendReadable(3);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         CompletableFuture<PullResult> waiting = CompletableFuture.supplyAsync(() -> {
@@ -153,7 +155,7 @@ final class PullCases {
 
     private static void waitEnds(Scope scope) throws Exception {
         scope.createTopic(1);
-        scope.sendSync(2);
+        scope.sendReadable(2);
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(scope.group);
         consumer.setNamesrvAddr(scope.environment.namesrv);
         consumer.setInstanceName(scope.instance());
@@ -171,7 +173,7 @@ final class PullCases {
 
     private static void async(Scope scope) throws Exception {
         scope.createTopic(1);
-        scope.sendSync(5);
+        scope.sendReadable(5);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         CompletableFuture<PullResult> answer = new CompletableFuture<>();
@@ -191,7 +193,7 @@ final class PullCases {
 
     private static void committedOffsets(Scope scope) throws Exception {
         scope.createTopic(1);
-        scope.sendSync(20);
+        scope.sendReadable(20);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         consumer.pull(queue, "*", 0, 10); // makes the group known to the broker
@@ -210,7 +212,7 @@ final class PullCases {
         scope.sendSync(5);
         Thread.sleep(50);
         scope.sendSync(5);
-        List<MessageExt> stored = scope.readAll(scope.topic);
+        List<MessageExt> stored = scope.readAll(scope.topic, 10);
         DefaultMQPullConsumer consumer = scope.pull(scope.group);
         MessageQueue queue = onlyQueue(scope, consumer);
         Expect.equal(0L, consumer.searchOffset(queue, start - 3_600_000), "long before the first");

@@ -113,6 +113,12 @@ final class Scope implements AutoCloseable {
         }
     }
 
+    /** The same, and waits until all that the ledger expects is readable. */
+    void sendReadable(int count) throws Exception {
+        sendSync(count);
+        readAll(topic, ledger.expectedCount());
+    }
+
     /** What the topic holds now, queue by queue from its first offset, read by plain pulls. */
     List<MessageExt> readAll(String topic) throws Exception {
         if (reader == null) {
@@ -137,10 +143,15 @@ final class Scope implements AutoCloseable {
         return all;
     }
 
+    /** Waits until that many are readable: the reference answers a send before its queues show the message. */
+    List<MessageExt> readAll(String topic, int count) throws Exception {
+        Expect.within(10, count + " readable in " + topic, () -> readAll(topic).size() >= count);
+        return readAll(topic);
+    }
+
     /** Reads the case's topic until it holds what was sent, and checks every message, exactly once. */
     void readBackExactlyOnce() throws Exception {
-        Expect.within(10, "the topic holds " + ledger.expectedCount(), () -> readAll(topic).size() >= ledger.expectedCount());
-        for (MessageExt message : readAll(topic)) {
+        for (MessageExt message : readAll(topic, ledger.expectedCount())) {
             ledger.seen("reader", message);
         }
         ledger.checkExactlyOnce();

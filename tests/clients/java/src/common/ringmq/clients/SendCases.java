@@ -119,7 +119,7 @@ final class SendCases {
             SendResult result = scope.producer().send(messages);
             Expect.equal(SendStatus.SEND_OK, result.getSendStatus(), "status of a batch");
             Expect.equal(12, result.getOffsetMsgId().split(",").length, "offset message ids of a batch");
-            List<MessageExt> stored = scope.readAll(scope.topic).stream()
+            List<MessageExt> stored = scope.readAll(scope.topic, scope.ledger.expectedCount()).stream()
                 .filter(m -> m.getQueueId() == result.getMessageQueue().getQueueId() && m.getQueueOffset() >= result.getQueueOffset())
                 .toList();
             Expect.equal(12, stored.size(), "messages from the answered offset on");
@@ -175,7 +175,7 @@ final class SendCases {
         byte[] body = "the same words again and again; ".repeat(4096).getBytes();
         Message message = new Message(scope.topic, "T", "big", body);
         Expect.equal(SendStatus.SEND_OK, scope.producer().send(message).getSendStatus(), "status");
-        List<MessageExt> stored = scope.readAll(scope.topic);
+        List<MessageExt> stored = scope.readAll(scope.topic, 1);
         Expect.equal(1, stored.size(), "messages");
         Expect.that(Arrays.equals(body, stored.get(0).getBody()), "body after decompression");
         Expect.that(stored.get(0).getStoreSize() < body.length / 10, "stored compressed, but takes " + stored.get(0).getStoreSize());
@@ -193,7 +193,7 @@ final class SendCases {
             bodies.add(body);
             Expect.equal(SendStatus.SEND_OK, scope.producer().send(new Message(scope.topic, "T", "", body)).getSendStatus(), "status of " + size + " bytes");
         }
-        List<MessageExt> stored = scope.readAll(scope.topic);
+        List<MessageExt> stored = scope.readAll(scope.topic, sizes.length);
         Expect.equal(sizes.length, stored.size(), "messages");
         for (int i = 0; i < sizes.length; i++) {
             Expect.that(Arrays.equals(bodies.get(i), stored.get(i).getBody()), "body of " + sizes[i] + " bytes");
@@ -211,7 +211,7 @@ final class SendCases {
         SendResult result = scope.producer().send(message);
         long after = System.currentTimeMillis();
         Expect.equal(SendStatus.SEND_OK, result.getSendStatus(), "status");
-        MessageExt stored = scope.readAll(scope.topic).get(0);
+        MessageExt stored = scope.readAll(scope.topic, 1).get(0);
         Expect.equal("grüße, 世界", Ledger.text(stored.getBody()), "body");
         Expect.equal("Größe", stored.getTags(), "tags");
         Expect.equal("first second", stored.getKeys(), "keys");

@@ -55,7 +55,7 @@ final class LitePullCases {
         before.start();
         pollAll(scope, "before", before);
         before.poll(1_500); // polling drives the automatic commit
-        Expect.within(10, "committed", () -> {
+        Expect.within(25, "committed", () -> {
             before.poll(100);
             return scope.environment.committed(scope.group, scope.topic) == 60;
         });
@@ -111,7 +111,7 @@ final class LitePullCases {
 
     private static void assignAndSeek(Scope scope) throws Exception {
         scope.createTopic(3);
-        scope.sendSync(60); // round robin: 20 to each queue
+        scope.sendReadable(60); // round robin: 20 to each queue
         DefaultLitePullConsumer consumer = consumer(scope);
         consumer.setAutoCommit(false);
         consumer.start();
@@ -152,7 +152,7 @@ final class LitePullCases {
         scope.sendSync(5);
         Thread.sleep(50);
         scope.sendSync(5);
-        long half = scope.readAll(scope.topic).get(5).getStoreTimestamp();
+        long half = scope.readAll(scope.topic, 10).get(5).getStoreTimestamp();
         DefaultLitePullConsumer consumer = consumer(scope);
         consumer.start();
         MessageQueue queue = consumer.fetchMessageQueues(scope.topic).iterator().next();
