@@ -14,13 +14,26 @@
 //! ```
 #![allow(clippy::disallowed_methods, reason = "this is where the forbidden calls are made, for everybody else")]
 
+mod blocks;
+mod buffers;
+mod core;
+mod driver;
+mod files;
 mod launch;
 pub mod limits;
+mod mailbox;
+mod net;
+mod operation;
+mod parking;
 mod probe;
+mod ring;
+mod shutdown;
 mod signal;
 mod stats;
+mod timers;
+mod turn;
 
 pub use launch::{Handle, Options, Process, ProcessError, StartError, launch};
-pub use probe::{Capabilities, ProbeError, probe};
+pub use probe::{Capabilities, LockedMemory, ProbeError, probe};
 pub use signal::{Wake, wait_for_signal};
 pub use stats::Stats;
