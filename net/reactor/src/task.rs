@@ -22,10 +22,9 @@
 mod connection;
 mod file;
 mod operation;
+mod process;
 mod state;
 mod sync;
-#[cfg(test)]
-mod tests;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -39,6 +38,7 @@ use std::time::Duration;
 pub use connection::{TASK_RECEIVE_HIGH_BYTES, TaskConnection};
 pub use file::{Backup, READ_FILE_BYTES_MAX};
 pub use operation::{FileCall, Sleep};
+pub use process::process;
 pub use sync::{Notified, Notify, OneshotReceiver, OneshotSender, SenderDropped, oneshot};
 
 use crate::{Event, FileOp, Io, Monotonic, ShardId, Token};
