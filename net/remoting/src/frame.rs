@@ -197,3 +197,106 @@ fn frame_bytes(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> 
     }
     Ok(Some(LENGTH_BYTES + length as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let mut frame = ((4 + body.len()) as u32).to_be_bytes().to_vec();
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(body);
+        frame
+    }
+
+    /// Feeds a stream in pieces of that size and returns the bodies handed out.
+    fn feed_in_pieces(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
+        let mut assembler = FrameAssembler::new(FRAME_BYTES_MAX);
+        let mut bodies = Vec::new();
+        for part in stream.chunks(piece) {
+            assembler
+                .feed(part, |frame| {
+                    bodies.push(frame[PREFIX_BYTES..].to_vec());
+                    ControlFlow::Continue(())
+                })
+                .expect("a good stream");
+        }
+        assert_eq!(assembler.pending_bytes(), 0);
+        bodies
+    }
+
+    #[test]
+    fn any_fragmentation_gives_the_same_frames() {
+        let bodies: Vec<Vec<u8>> =
+            [0, 1, 3, 200, 70_000].iter().map(|size| vec![*size as u8; *size]).collect();
+        let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
+        for piece in [1, 2, 3, 5, 7, 8, 64, 1000, 65_536, stream.len()] {
+            assert_eq!(feed_in_pieces(&stream, piece), bodies, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_stop_keeps_what_follows() {
+        let stream: Vec<u8> = (0u8..5).flat_map(|number| frame(&[number])).collect();
+        for piece in [1, 6, 9, 10, 20, stream.len()] {
+            let mut assembler = FrameAssembler::new(100);
+            let mut seen = Vec::new();
+            let mut one = |frame: &[u8]| {
+                seen.push(frame[PREFIX_BYTES]);
+                ControlFlow::Break(())
+            };
+            for part in stream.chunks(piece) {
+                assembler.feed(part, &mut one).expect("a good stream");
+            }
+            for _ in 0..5 {
+                assembler.feed(&[], &mut one).expect("a good stream");
+            }
+            assert_eq!(seen, [0, 1, 2, 3, 4], "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn lengths_out_of_bounds_fail_for_good_after_the_good_frames() {
+        for (length, expected) in [
+            (101u32, FrameError::TooLong { bytes: 101, limit: 100 }),
+            (0x7FFF_FFFF, FrameError::TooLong { bytes: 0x7FFF_FFFF, limit: 100 }),
+            (u32::MAX, FrameError::TooLong { bytes: u32::MAX, limit: 100 }),
+            (3, FrameError::TooShort { bytes: 3 }),
+        ] {
+            let mut stream = frame(b"good");
+            stream.extend_from_slice(&length.to_be_bytes());
+            for piece in [1, 13, stream.len()] {
+                let mut assembler = FrameAssembler::new(100);
+                let mut frames = 0;
+                let mut last = Ok(());
+                for part in stream.chunks(piece) {
+                    last = assembler.feed(part, |_| {
+                        frames += 1;
+                        ControlFlow::Continue(())
+                    });
+                }
+                assert_eq!((frames, last), (1, Err(expected.clone())));
+                assert_eq!(assembler.feed(&frame(b"late"), |_| panic!("failed")), Err(expected.clone()));
+                assert_eq!(assembler.pending_bytes(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn an_announced_length_alone_takes_no_memory() {
+        let mut assembler = FrameAssembler::new(FRAME_BYTES_MAX);
+        let announced = (FRAME_BYTES_MAX as u32).to_be_bytes();
+        assembler.feed(&announced, |_| panic!("not complete")).expect("within the limit");
+        assert!(assembler.rest.capacity() < 1024, "{}", assembler.rest.capacity());
+    }
+
+    #[test]
+    fn a_large_frame_does_not_keep_its_buffer() {
+        let stream = frame(&vec![1; 300_000]);
+        let mut assembler = FrameAssembler::new(FRAME_BYTES_MAX);
+        for part in stream.chunks(4096) {
+            assembler.feed(part, |_| ControlFlow::Continue(())).expect("a good stream");
+        }
+        assert!(assembler.rest.capacity() <= IDLE_BUFFER_BYTES, "{}", assembler.rest.capacity());
+    }
+}
