@@ -37,10 +37,10 @@ impl<'a, M: Send + 'static> SimContext<'a, M> {
         match &completion {
             // Taken back after it was due and before it was delivered.
             Completion::Timer { timer, .. } if !self.core.shard(self.key).timers.remove(timer) => return,
-            Completion::Received { connection, .. } | Completion::Drained { connection } => {
-                if self.core.slot(self.key, *connection).is_none_or(|slot| slot.silent) {
-                    return;
-                }
+            Completion::Received { connection, .. } | Completion::Drained { connection }
+                if self.core.slot(self.key, *connection).is_none_or(|slot| slot.silent) =>
+            {
+                return;
             }
             Completion::Closed { connection, .. } => closed = Some(*connection),
             _ => {}
