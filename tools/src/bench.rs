@@ -1,0 +1,12 @@
+//! `rmq-bench`: load for any broker that speaks the RocketMQ remoting protocol.
+
+mod clock;
+mod consume;
+mod host;
+mod load;
+mod measure;
+pub mod options;
+mod produce;
+mod report;
+pub mod run;
+mod template;
