@@ -45,6 +45,8 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     /// Largest record accepted; at most [`RECORD_BYTES_MAX`]. Also the limit of one batch.
     pub record_bytes_max: usize,
+    /// Most bytes of one log write, a multiple of [`PAGE_BYTES`]; also the bytes after which a batch is sealed.
+    pub write_bytes_max: usize,
     /// Size of one tail-cache block.
     pub block_bytes: usize,
     /// Size of the tail cache; blocks are made when first needed.
@@ -79,6 +81,7 @@ impl StoreConfig {
             flush: Flush::Async { interval: Duration::from_millis(500) },
             segment_bytes: SEGMENT_BYTES,
             record_bytes_max: RECORD_BYTES_MAX,
+            write_bytes_max: WRITE_BYTES_MAX,
             block_bytes: BLOCK_BYTES,
             tail_cache_bytes: TAIL_CACHE_BYTES,
             cache_block_bytes: CACHE_BLOCK_BYTES,
@@ -107,8 +110,8 @@ impl StoreConfig {
             "largest record is out of range (91 bytes to 4 MiB + 64 KiB)",
         )?;
         check(
-            (self.record_bytes_max + BLANK_BYTES) as u64 <= self.segment_bytes,
-            "a segment cannot hold the largest record and a blank",
+            (self.record_bytes_max + FOOTER_BYTES) as u64 <= self.segment_bytes,
+            "a segment cannot hold the largest record, a seal and a blank",
         )?;
         check(self.block_bytes.is_multiple_of(page), "tail-cache block is not a number of 4 KiB pages")?;
         check(
@@ -128,9 +131,23 @@ impl StoreConfig {
             "the cold-read cache cannot hold the largest record and its read-ahead",
         )?;
         check(
-            self.checkpoint_bytes >= WRITE_BYTES_MAX as u64,
-            "the checkpoint distance is shorter than one write (1 MiB)",
+            self.write_bytes_max > 0 && self.write_bytes_max.is_multiple_of(page),
+            "the largest write is not a positive number of 4 KiB pages",
+        )?;
+        check(
+            self.write_bytes_max + self.record_bytes_max < BATCH_BYTES_MAX,
+            "the largest write is so long that recovery could not keep a batch in memory",
+        )?;
+        check(
+            self.checkpoint_bytes >= (self.write_bytes_max + self.record_bytes_max) as u64,
+            "the checkpoint distance is shorter than the largest write and record",
         )
+    }
+
+    /// How far behind the last sealed batch a torn write can leave whole batches. The torn write begins inside the batch that
+    /// follows (at most a write's worth of records and one more unit, with its seal) and is one write long.
+    pub(crate) fn torn_window_bytes(&self) -> u64 {
+        (2 * self.write_bytes_max + self.record_bytes_max + PAGE_BYTES) as u64
     }
 
     /// The log's end is never written further than this above the durable checkpoint.
@@ -138,9 +155,6 @@ impl StoreConfig {
         self.checkpoint_bytes * CHECKPOINT_LAG_FACTOR
     }
 }
-
-/// Size and magic of a blank, which must fit behind every record of a segment.
-pub(crate) const BLANK_BYTES: usize = ringmq_remoting::record::BLANK_BYTES_MIN;
 
 #[cfg(test)]
 mod tests {

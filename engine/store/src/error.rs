@@ -58,31 +58,41 @@ pub enum OpenError {
     },
 }
 
-/// Damage found in a log.
+/// Damage found in a log. The remedy is always the same: restore the segment from a copy, or give up what follows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {
-    /// The record at `at` is not valid although the log was durable beyond it.
-    #[error("log offset {at}: {cause}, but the log is known to be durable up to {durable}: restore the segment from a copy")]
+    /// The batch at `at` is not valid although the log was durable beyond it.
+    #[error("log offset {at}: {cause}, but the log is known to be durable up to {durable}")]
     Durable {
-        /// First invalid record.
+        /// End of the valid part.
         at: LogOffset,
         /// Where the checkpoint says that the durable part ends.
         durable: LogOffset,
-        /// What is wrong with it.
+        /// What is wrong behind it.
         cause: String,
     },
-    /// Valid records follow too far behind an invalid one for a torn write to explain it.
-    #[error("log offset {at}: {cause}, but a valid record follows at {next}, beyond what one torn write can explain: restore the segment from a copy")]
+    /// Valid batches follow too far behind an invalid one for a torn write to explain it.
+    #[error(
+        "log offset {at}: {cause}, but valid records follow up to {next}, beyond what one torn write explains"
+    )]
     Inside {
-        /// First invalid record.
+        /// End of the valid part.
         at: LogOffset,
-        /// A valid record behind it.
+        /// A valid seal behind it.
         next: LogOffset,
-        /// What is wrong with the invalid one.
+        /// What is wrong behind it.
         cause: String,
     },
-    /// A segment is missing or too short.
-    #[error("log offset {at}: the segment that should hold it is missing or too short")]
+    /// A batch whose checksum is right does not fit what precedes it.
+    #[error("log offset {at}: a record that is whole does not belong there: {cause}")]
+    Inconsistent {
+        /// The record.
+        at: LogOffset,
+        /// What does not fit.
+        cause: String,
+    },
+    /// A segment is missing.
+    #[error("log offset {at}: the segment that should start there is missing")]
     MissingSegment {
         /// First position that no file holds.
         at: LogOffset,
@@ -106,7 +116,9 @@ pub enum Stage {
 /// The first failure of a write or flush. The log accepts nothing afterwards and acknowledges nothing more; what was acknowledged
 /// can still be read. Remedy: repair the cause (space, device) and restart the broker, which reopens the store.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{stage} at log offset {at} failed: {source}; the log accepts nothing more until the store is reopened")]
+#[error(
+    "{stage} at log offset {at} failed: {source}; the log accepts nothing more until the store is reopened"
+)]
 pub struct StoreError {
     /// What failed.
     pub stage: Stage,
@@ -145,6 +157,9 @@ pub enum AppendError {
         /// The limit.
         limit: usize,
     },
+    /// The topic is one that the store keeps for itself. → MESSAGE_ILLEGAL
+    #[error("the topic is reserved for the store")]
+    ReservedTopic,
     /// The drafts of a batch do not share topic and queue, or there are none: the caller is wrong.
     #[error("a batch needs at least one record, all of one topic and queue")]
     MixedBatch,
@@ -167,21 +182,23 @@ pub enum ReadError {
         /// The cause.
         source: Arc<io::Error>,
     },
-    /// What the disk holds is not the record that was stored there.
+    /// What the disk holds is not the record that the index names.
+    #[error("record at {at} is damaged: CRC {found:#010x}, stored with {expected:#010x}")]
+    Checksum {
+        /// Its physical offset.
+        at: PhysicalOffset,
+        /// CRC-32 of the whole record when it was stored.
+        expected: u32,
+        /// Of the bytes read.
+        found: u32,
+    },
+    /// What the disk holds says it is a record, but contradicts itself.
     #[error("record at {at} is damaged: {source}")]
     Damaged {
         /// Its physical offset.
         at: PhysicalOffset,
         /// What is wrong.
         source: RecordError,
-    },
-    /// It is a record, but not the one that the index names.
-    #[error("record at {at} is not the one that the index names: {what}")]
-    Mismatch {
-        /// Its physical offset.
-        at: PhysicalOffset,
-        /// Which field differs.
-        what: &'static str,
     },
     /// Too many reads wait for the disk. → SYSTEM_BUSY
     #[error("too many reads wait for the disk")]

@@ -30,18 +30,31 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
+mod cold;
 mod config;
+mod deletion;
 mod error;
+mod flush;
+mod index;
 mod limits;
 mod offset;
+mod prepare;
 mod read;
+mod recover;
+mod seal;
+mod segments;
 mod stats;
 mod store;
+mod tail;
+mod token;
+mod zero;
 
 pub use config::{Flush, StoreConfig, TagsCodeOf, tags_code_of_tag};
 pub use error::{AppendError, ConfigError, Corruption, OpenError, ReadError, Stage, StoreError};
 pub use limits::*;
 pub use offset::{LogOffset, PhysicalOffset};
 pub use read::{Boundary, IndexEntry, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead};
+pub use recover::{RecoveryReport, TailState};
 pub use stats::{LatencyBuckets, StoreStats};
-pub use store::{Appended, Arrival, QueueInfo, RecoveryReport, Store, TailState};
+pub use store::{Appended, Arrival, QueueInfo, Store};

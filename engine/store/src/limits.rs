@@ -2,13 +2,21 @@
 
 use ringmq_reactor::PAGE_BYTES;
 
+use crate::seal::SEAL_BYTES;
+
 /// Largest record, bytes: RocketMQ's `maxMessageSize` (4 MiB) and 64 KiB for everything around the body.
 pub const RECORD_BYTES_MAX: usize = (4 << 20) + (64 << 10);
 
 /// Smallest record: the fixed part with IPv4 hosts, an empty topic, body and properties.
 pub const RECORD_BYTES_MIN: usize = 91;
 
-/// Most bytes of one log write. Also the window inside which a torn write may leave holes (see `recover`).
+/// Size and magic of a blank, which must fit behind every seal of a segment.
+pub(crate) const BLANK_BYTES: usize = ringmq_remoting::record::BLANK_BYTES_MIN;
+
+/// What must fit behind every record, in its segment and in its block.
+pub(crate) const FOOTER_BYTES: usize = SEAL_BYTES + BLANK_BYTES;
+
+/// Default of the most bytes of one log write, and of the bytes after which a batch is sealed although it could grow.
 pub const WRITE_BYTES_MAX: usize = 1 << 20;
 
 /// Default size of a tail-cache block.
@@ -62,6 +70,9 @@ pub const READ_BYTES_MAX: usize = 128 << 20;
 /// Read size of recovery.
 pub const RECOVERY_READ_BYTES: usize = 4 << 20;
 
+/// Longest batch that recovery accepts (and keeps in memory): a write's worth of records, one more unit, and room to spare.
+pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+
 /// Tickets of unfinished reads; beyond it reads are refused.
 pub const READ_TICKETS_MAX: usize = 1 << 16;
 
@@ -70,10 +81,13 @@ const _: () = assert!(ZERO_WRITE_BYTES.is_multiple_of(PAGE_BYTES));
 const _: () = assert!(CACHE_BLOCK_BYTES.is_multiple_of(PAGE_BYTES));
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(PAGE_BYTES));
 /// A record lies in one block, behind at most one page copied from the block before it, with room for a blank after it.
-const _: () = assert!(RECORD_BYTES_MAX + 2 * PAGE_BYTES <= BLOCK_BYTES);
+const _: () = assert!(RECORD_BYTES_MAX + FOOTER_BYTES + PAGE_BYTES <= BLOCK_BYTES);
+const _: () = assert!(FOOTER_BYTES <= PAGE_BYTES);
+const _: () = assert!(WRITE_BYTES_MAX + RECORD_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES * BLOCKS_MIN <= TAIL_CACHE_BYTES);
 /// One read of one record must fit in the cache, or it could never complete.
 const _: () = assert!(RECORD_BYTES_MAX + (READ_AHEAD_BLOCKS + 2) * CACHE_BLOCK_BYTES <= CACHE_BYTES);
 const _: () = assert!(RECORD_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
-/// The lag must allow at least one write past a checkpoint that is being moved.
-const _: () = assert!(CHECKPOINT_BYTES >= WRITE_BYTES_MAX as u64 && CHECKPOINT_LAG_FACTOR >= 2);
+/// A batch that is being written must never have to wait for a checkpoint that waits for the batch.
+const _: () =
+    assert!(CHECKPOINT_BYTES >= (WRITE_BYTES_MAX + RECORD_BYTES_MAX) as u64 && CHECKPOINT_LAG_FACTOR >= 2);

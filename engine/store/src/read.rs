@@ -90,6 +90,17 @@ pub struct ReadResult {
     pub bytes: usize,
 }
 
+impl ReadResult {
+    pub(crate) fn empty(
+        status: ReadStatus,
+        next_begin_offset: i64,
+        min_offset: i64,
+        max_offset: i64,
+    ) -> Self {
+        Self { status, next_begin_offset, min_offset, max_offset, records: Vec::new(), count: 0, bytes: 0 }
+    }
+}
+
 /// What [`crate::Store::read`] gives.
 #[derive(Debug)]
 pub enum Read {

@@ -1,30 +1,33 @@
-//! The store itself.
+//! The store itself: one shard's log, its index, and what is in flight for them.
 
-use std::io;
+mod append;
+mod close;
+mod drive;
+mod reading;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ringmq_reactor::{FileValue, Io, ShardId, TaskIo, Token};
-use ringmq_remoting::record::RecordDraft;
+use ringmq_reactor::{FileId, FileOp, Io, Monotonic, ShardId, TaskIo};
 
-use crate::config::StoreConfig;
-use crate::error::{AppendError, OpenError, StoreError};
+use crate::cold::ColdReads;
+use crate::config::{Flush, StoreConfig};
+use crate::error::{OpenError, StoreError};
+use crate::flush::Flusher;
+use crate::index::{Index, Queue, QueueSlot};
 use crate::offset::{LogOffset, PhysicalOffset};
-use crate::read::{Boundary, IndexEntry, Read, ReadLimits, ReadTicket, RecordRead};
+use crate::prepare::Preparation;
+use crate::read::{Boundary, IndexEntry, ReadTicket};
+use crate::recover::{self, Recovered, RecoveryReport};
+use crate::seal::Batch;
+use crate::segments::Segments;
 use crate::stats::StoreStats;
+use crate::tail::TailCache;
+use crate::token::{Kind, Tokens};
+use crate::zero::Zeroing;
 
-/// Where an appended record lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Its place in its queue.
-    pub queue_offset: i64,
-    /// Its place in the log, as clients see it.
-    pub physical_offset: PhysicalOffset,
-    /// End of the record: it is acknowledged when [`Store::acknowledged`] reaches this.
-    pub end: LogOffset,
-    /// Assigned at append, ms since 1970; never goes back within a log.
-    pub store_timestamp: i64,
-}
+pub use append::Appended;
+pub(crate) use append::is_indexed;
 
 /// A record that became visible to readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub struct Arrival {
     pub queue_offset: i64,
     /// As given to append.
     pub tags_code: i64,
-    /// When it was stored.
+    /// When it was stored, ms since 1970.
     pub store_timestamp: i64,
 }
 
@@ -56,48 +59,57 @@ pub struct QueueInfo {
     pub newest_store_time: i64,
 }
 
-/// How the log ended when it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TailState {
-    /// There was no log.
-    Fresh,
-    /// Closed in order.
-    Clean,
-    /// Not closed in order, but nothing lay behind the last valid record.
-    Killed,
-    /// Remains of unacknowledged writes lay behind the last valid record; they were zeroed.
-    Torn,
+/// An indexed record that is not acknowledged yet.
+struct Unacknowledged {
+    end: LogOffset,
+    slot: QueueSlot,
+    queue_offset: i64,
+    tags_code: i64,
+    store_timestamp: i64,
 }
 
-/// What recovery found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecoveryReport {
-    /// Valid records scanned.
-    pub records: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Queues in the rebuilt index.
-    pub queues: usize,
-    /// Start of the oldest segment.
-    pub log_min: LogOffset,
-    /// End of the log: where the next record goes.
-    pub log_max: LogOffset,
-    /// How the log ended.
-    pub tail: TailState,
-    /// Bytes zeroed behind the end.
-    pub truncated_bytes: u64,
-    /// Whole valid records among them. They were never acknowledged at the flush level of the store.
-    pub discarded_records: u64,
-    /// How long it took.
-    pub elapsed: Duration,
+/// The log write in flight.
+struct LogWrite {
+    from: LogOffset,
+    to: LogOffset,
+    written_after: LogOffset,
+    since: Monotonic,
 }
 
-/// One shard's storage. Lives on the shard's thread; see the crate's text for how it is driven.
+/// One shard's storage. Lives on the shard's thread from [`Store::open`] until [`Store::is_closed`]; see the crate's text for
+/// how it is driven.
 pub struct Store {
-    _skeleton: (),
+    shard: ShardId,
+    config: StoreConfig,
+    tokens: Tokens,
+    lock: FileId,
+    segments: Segments,
+    /// End of the segment that the log's end is in, whether or not its file exists yet.
+    segment_end: LogOffset,
+    tail: TailCache,
+    index: Index,
+    written: LogOffset,
+    acknowledged: LogOffset,
+    write: Option<LogWrite>,
+    flusher: Flusher,
+    preparation: Preparation,
+    zeroing: Zeroing,
+    cold: ColdReads,
+    /// The batch that is growing, closed when a write starts.
+    batch: Batch,
+    /// Ends of seals that are not written yet.
+    seals: VecDeque<LogOffset>,
+    /// End of the last written seal: what recovery would find.
+    complete: LogOffset,
+    unacknowledged: VecDeque<Unacknowledged>,
+    arrivals: Vec<Arrival>,
+    poison: Option<StoreError>,
+    closing: close::Closing,
+    last_store_timestamp: i64,
+    log_earliest_store_time: Option<i64>,
+    stats: StoreStats,
 }
 
-#[allow(unused_variables, reason = "skeleton")]
 impl Store {
     /// Opens (or makes) the store: locks it, scans the log, rebuilds the index, makes the end safe to append to. Runs as a task.
     ///
@@ -108,120 +120,98 @@ impl Store {
         shard: ShardId,
         config: StoreConfig,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        todo!()
-    }
-
-    /// Appends one record and indexes it (unless its transaction type is prepared or rollback). The reply may go when
-    /// [`Store::acknowledged`] reaches `end`.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; nothing was changed.
-    pub fn append(
-        &mut self,
-        io: &mut dyn Io,
-        draft: &RecordDraft<'_>,
-        tags_code: i64,
-    ) -> Result<Appended, AppendError> {
-        todo!()
-    }
-
-    /// Appends records of one topic and queue with consecutive offsets into one segment, all or none. `appended` is cleared and
-    /// then holds one element for each. Together they are bounded by `record_bytes_max`.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; nothing was changed.
-    pub fn append_batch(
-        &mut self,
-        io: &mut dyn Io,
-        drafts: &[(RecordDraft<'_>, i64)],
-        appended: &mut Vec<Appended>,
-    ) -> Result<(), AppendError> {
-        todo!()
-    }
-
-    /// Starts the write of what was appended, and background work that is due. Call at the end of every turn.
-    pub fn end_of_turn(&mut self, io: &mut dyn Io) {
-        todo!()
-    }
-
-    /// Completion of a file operation whose token carries the store's owner byte.
-    pub fn on_file(&mut self, io: &mut dyn Io, token: Token, result: io::Result<FileValue>) {
-        todo!()
-    }
-
-    /// Timer whose token carries the store's owner byte.
-    pub fn on_timer(&mut self, io: &mut dyn Io, token: Token) {
-        todo!()
+        config.validate()?;
+        let Recovered { lock, checkpoint_file, checkpoint, segments, mut index, head, prefix, times, report } =
+            recover::recover(&io, shard, &config).await?;
+        index.reveal_all();
+        let segment_end = segments.find(head).expect("recovery makes the segment of the log's end").end;
+        let store = Self {
+            shard,
+            tokens: Tokens { owner: config.token_owner },
+            lock,
+            segment_end,
+            tail: TailCache::new(config.block_bytes, config.tail_cache_bytes, head, prefix),
+            index,
+            written: head,
+            acknowledged: head,
+            write: None,
+            flusher: Flusher::new(&config, checkpoint_file, checkpoint),
+            preparation: Preparation::new(config.segment_bytes),
+            zeroing: Zeroing::new(config.zero_ahead_bytes),
+            cold: ColdReads::new(config.cache_block_bytes, config.cache_bytes),
+            segments,
+            batch: Batch::new(head),
+            seals: VecDeque::new(),
+            complete: head,
+            unacknowledged: VecDeque::new(),
+            arrivals: Vec::new(),
+            poison: None,
+            closing: close::Closing::No,
+            last_store_timestamp: times.newest,
+            log_earliest_store_time: times.earliest,
+            stats: StoreStats::default(),
+            config,
+        };
+        Ok((store, report))
     }
 
     /// Replies for records that end at or below this may go; readers see nothing beyond it.
     #[must_use]
     pub fn acknowledged(&self) -> LogOffset {
-        todo!()
+        self.acknowledged
     }
 
     /// End of what was appended.
     #[must_use]
     pub fn appended(&self) -> LogOffset {
-        todo!()
+        self.tail.head()
     }
 
     /// End of what survives a killed process.
     #[must_use]
     pub fn written(&self) -> LogOffset {
-        todo!()
+        self.written
     }
 
     /// End of what survives a power cut.
     #[must_use]
     pub fn durable(&self) -> LogOffset {
-        todo!()
+        match self.config.flush {
+            Flush::Sync => self.complete,
+            Flush::Async { .. } => self.flusher.durable(),
+        }
     }
 
     /// The failure that ended this log, if any.
     #[must_use]
     pub fn poisoned(&self) -> Option<&StoreError> {
-        todo!()
+        self.poison.as_ref()
     }
 
     /// Moves the records that became visible since the last call into `arrivals` (appended), in log order.
     pub fn take_arrivals(&mut self, arrivals: &mut Vec<Arrival>) {
-        todo!()
-    }
-
-    /// Reads messages of a queue from `offset` whose tags code passes `filter`.
-    pub fn read(
-        &mut self,
-        io: &mut dyn Io,
-        topic: &str,
-        queue_id: i32,
-        offset: i64,
-        limits: ReadLimits,
-        filter: &dyn Fn(i64) -> bool,
-    ) -> Read {
-        todo!()
+        arrivals.append(&mut self.arrivals);
     }
 
     /// Moves the tickets whose reads can be repeated now into `tickets` (appended).
     pub fn take_completed_reads(&mut self, tickets: &mut Vec<ReadTicket>) {
-        todo!()
+        self.cold.take_completed(tickets);
     }
 
-    /// The record at a physical offset of this shard, acknowledged, whole and verified.
-    pub fn record_at(&mut self, io: &mut dyn Io, physical_offset: PhysicalOffset) -> RecordRead {
-        todo!()
+    fn find(&self, topic: &str, queue_id: i32) -> Option<&Queue> {
+        self.index.find(topic, queue_id).map(|slot| self.index.queue(slot))
     }
 
     /// Oldest offset of a queue; `None` if it is unknown.
     #[must_use]
     pub fn min_offset(&self, topic: &str, queue_id: i32) -> Option<i64> {
-        todo!()
+        self.find(topic, queue_id).map(Queue::min_offset)
     }
 
     /// One past the newest visible offset of a queue; `None` if it is unknown.
     #[must_use]
     pub fn max_offset(&self, topic: &str, queue_id: i32) -> Option<i64> {
-        todo!()
+        self.find(topic, queue_id).map(Queue::max_offset)
     }
 
     /// Search by store time, see [`Boundary`]; clamped to [min, max]. `None` if the queue is unknown; 0 if it is empty.
@@ -233,73 +223,82 @@ impl Store {
         timestamp_ms: i64,
         boundary: Boundary,
     ) -> Option<i64> {
-        todo!()
+        self.find(topic, queue_id).map(|queue| queue.offset_by_time(timestamp_ms, boundary))
     }
 
     /// Store time of the oldest visible message of a queue, ms; `None` if there is none.
     #[must_use]
     pub fn earliest_store_time(&self, topic: &str, queue_id: i32) -> Option<i64> {
-        todo!()
+        let queue = self.find(topic, queue_id)?;
+        queue.visible_entry(queue.min_offset()).map(|entry| entry.store_timestamp)
     }
 
     /// Store time of the oldest record of the log, ms; `None` if the log is empty.
     #[must_use]
     pub fn log_earliest_store_time(&self) -> Option<i64> {
-        todo!()
+        self.log_earliest_store_time
     }
 
     /// What the index knows of one visible message.
     #[must_use]
     pub fn entry(&self, topic: &str, queue_id: i32, offset: i64) -> Option<IndexEntry> {
-        todo!()
-    }
-
-    /// Removes a topic's queues from the index, durably: the deletion is itself a record of the log. The answer may go when
-    /// [`Store::acknowledged`] reaches the returned offset. A topic made again under the name starts at offset 0.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; nothing was changed.
-    pub fn delete_topic(&mut self, io: &mut dyn Io, topic: &str) -> Result<LogOffset, AppendError> {
-        todo!()
+        let entry = self.find(topic, queue_id)?.visible_entry(offset)?;
+        Some(IndexEntry {
+            physical_offset: PhysicalOffset::new(self.shard, entry.offset),
+            bytes: entry.bytes,
+            tags_code: entry.tags_code,
+            store_timestamp: entry.store_timestamp,
+        })
     }
 
     /// All queues, sorted by topic and queue.
     pub fn queues(&self) -> impl Iterator<Item = QueueInfo> + '_ {
-        std::iter::empty()
+        self.index.sorted().into_iter().map(|queue| QueueInfo {
+            topic: Arc::clone(queue.topic()),
+            queue_id: queue.queue_id(),
+            min_offset: queue.min_offset(),
+            max_offset: queue.max_offset(),
+            newest_store_time: queue
+                .visible_entry(queue.max_offset() - 1)
+                .map_or(0, |entry| entry.store_timestamp),
+        })
     }
 
     /// Start of the oldest segment.
     #[must_use]
     pub fn log_min(&self) -> LogOffset {
-        todo!()
+        self.segments.start()
     }
 
-    /// End of what readers may see, in the form that clients know.
+    /// End of what readers may see: the same as [`Store::acknowledged`].
     #[must_use]
     pub fn log_max(&self) -> LogOffset {
-        todo!()
+        self.acknowledged
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        todo!()
+        StoreStats {
+            flushes: self.flusher.flushes,
+            flush_latency: self.flusher.latency.clone(),
+            zeroed_bytes: self.zeroing.written_bytes(),
+            cold_reads: self.cold.reads,
+            cold_hits: self.cold.hits,
+            write_in_flight: self.write.is_some(),
+            unwritten_bytes: self.tail.head().since(self.written),
+            unsynced_bytes: self.complete.since(self.durable()),
+            tail_blocks: self.tail.block_count(),
+            cache_bytes: self.cold.cached_bytes(),
+            queues: self.index.queue_count(),
+            index_entries: self.index.entry_count(),
+            segments: self.segments.count(),
+            ..self.stats.clone()
+        }
     }
 
     /// Asks for the room on the file system; the answer lands in [`StoreStats::space`].
     pub fn refresh_space(&mut self, io: &mut dyn Io) {
-        todo!()
-    }
-
-    /// Ends the store in order: refuses appends, writes and flushes everything, marks the log closed, closes the files.
-    /// Keep calling [`Store::on_file`], [`Store::on_timer`] and [`Store::end_of_turn`] until [`Store::is_closed`].
-    pub fn begin_close(&mut self, io: &mut dyn Io) {
-        todo!()
-    }
-
-    /// Whether [`Store::begin_close`] has run to its end. A poisoned store closes without the mark.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        todo!()
+        io.file(self.tokens.of(Kind::Space, 0), FileOp::Space(self.config.dir.clone()));
     }
 }

@@ -1,0 +1,379 @@
+//! Opening a store: what the log holds, and making its end safe to append to.
+//!
+//! ```text
+//!   lock ─→ checkpoint ─→ flush the segments ─→ scan batch by batch, rebuild the index ─→ first batch that is not whole: the end
+//!        ─→ look behind the end, as far as anything was ever written ─→ judge ─→ cut ─→ new checkpoint
+//! ```
+//!
+//! The judgement. Let `T` be the end of the last whole batch, `durable` and `written_max` what the checkpoint says.
+//! - `T < durable`: records are missing that were certainly on the disk: **corruption**.
+//! - The store was closed in order: any whole batch behind `T` is corruption.
+//! - SYNC_FLUSH: one write was in flight, so remains of it end within `torn_window` behind `T`: a whole batch beyond that is
+//!   **corruption**; whatever lies within was never acknowledged: a **torn tail**.
+//! - ASYNC_FLUSH: a power cut may take back any page since the last flush and leave later ones, so everything up to `written_max`
+//!   may be remains: a torn tail. What it loses was never promised to survive that.
+//!
+//! Corruption is reported and the store left as it is. A torn tail is cut: later segments are removed, newest first, and every page
+//! behind `T` that is not zero is zeroed, durably, before the first append, so that no remains can ever be met again behind new
+//! records. A crash while cutting leaves a log with the same `T`: the next recovery cuts again.
+
+mod cut;
+mod reader;
+mod scan;
+mod stray;
+mod walk;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringmq_reactor::{FileId, OpenOptions, PAGE_BYTES, ShardId, TaskIo, WriteData};
+
+use crate::checkpoint::{self, Checkpoint, FlushKind};
+use crate::config::{Flush, StoreConfig};
+use crate::error::{Corruption, OpenError};
+use crate::index::Index;
+use crate::offset::LogOffset;
+use crate::segments::{LOG_DIR, Segments, parse_name};
+use scan::Scan;
+use stray::Strays;
+
+/// How the log ended when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailState {
+    /// There was no log.
+    Fresh,
+    /// Closed in order.
+    Clean,
+    /// Not closed in order, but nothing lay behind the last whole batch.
+    Killed,
+    /// Remains of unacknowledged writes lay behind the last whole batch; they were zeroed.
+    Torn,
+}
+
+/// What recovery found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Records in the log.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Queues in the rebuilt index.
+    pub queues: usize,
+    /// Start of the oldest segment.
+    pub log_min: LogOffset,
+    /// End of the log: where the next record goes.
+    pub log_max: LogOffset,
+    /// How the log ended.
+    pub tail: TailState,
+    /// Bytes zeroed or removed behind the end, in pages.
+    pub truncated_bytes: u64,
+    /// Records of whole batches among them. Never acknowledged under SYNC_FLUSH; under ASYNC_FLUSH, written after the last flush
+    /// before a power cut.
+    pub discarded_records: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Store times of the oldest and the newest record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub earliest: Option<i64>,
+    pub newest: i64,
+}
+
+/// Everything a store starts with.
+pub(crate) struct Recovered {
+    pub lock: FileId,
+    pub checkpoint_file: FileId,
+    pub checkpoint: Checkpoint,
+    pub segments: Segments,
+    pub index: Index,
+    pub head: LogOffset,
+    /// The bytes between the head's page start and the head.
+    pub prefix: Bytes,
+    pub times: Times,
+    pub report: RecoveryReport,
+}
+
+/// A segment file as it was found.
+#[derive(Clone, Copy, Debug)]
+struct FoundSegment {
+    start: LogOffset,
+    /// End of its whole pages.
+    end: LogOffset,
+    file: FileId,
+}
+
+/// Attaches to an I/O error what was attempted on what.
+fn failed(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.into();
+    move |source| OpenError::Io { action, path, source }
+}
+
+/// See the module's text.
+pub(crate) async fn recover(
+    io: &TaskIo,
+    shard: ShardId,
+    config: &StoreConfig,
+) -> Result<Recovered, OpenError> {
+    let mut recovery = Recovery { io, shard, config, open: Vec::new() };
+    let result = recovery.run().await;
+    if result.is_err() {
+        // Leave nothing open: the lock, above all.
+        for file in recovery.open {
+            if let Err(error) = io.close(file).await {
+                tracing::warn!(%error, "closing a file after a failed recovery");
+            }
+        }
+    }
+    result
+}
+
+struct Recovery<'a> {
+    io: &'a TaskIo,
+    shard: ShardId,
+    config: &'a StoreConfig,
+    /// To be closed if recovery fails.
+    open: Vec<FileId>,
+}
+
+impl Recovery<'_> {
+    async fn run(&mut self) -> Result<Recovered, OpenError> {
+        let started = self.io.now();
+        let lock = self.lock().await?;
+        let (checkpoint_file, found_checkpoint) = self.read_checkpoint().await?;
+        let mut found = self.find_segments().await?;
+        let fresh = found_checkpoint.is_none() && found.is_empty();
+        let known = found_checkpoint.unwrap_or_else(|| self.strictest(&found));
+        if known.shard != self.shard.0 {
+            let (dir, found, expected) = (self.config.dir.clone(), known.shard, self.shard.0);
+            return Err(OpenError::WrongShard { dir, found, expected });
+        }
+
+        // A write that was not flushed may be in a device's cache, to be read today and gone tomorrow: make it durable, then believe it.
+        for segment in found.iter().filter(|s| s.end > known.durable) {
+            let path = self.path(segment.start);
+            self.io.sync_data(segment.file).await.map_err(failed("flush", path))?;
+        }
+        let log_min = found.first().map_or(known.durable, |s| s.start);
+        if log_min > known.durable {
+            return Err(self.corrupt(Corruption::MissingSegment { at: known.durable }));
+        }
+        let mut scan = Scan::new(self.shard, self.config, log_min);
+        let (at, cause) = self.scan(&mut scan, &found, known.durable).await?;
+        let head = scan.head();
+        if head < known.durable {
+            let durable = known.durable;
+            return Err(self.corrupt(Corruption::Durable { at: head, durable, cause }));
+        }
+        let limit = known.written_max.max(head.page_ceil());
+        let strays = stray::search(self.io, &found[at..], head, limit)
+            .await
+            .map_err(failed("read", self.log_dir()))?;
+        self.judge(&known, head, &strays, cause)?;
+
+        let torn = !strays.dirty.is_empty();
+        let mut checkpoint = self.checkpoint_at(head, known.sequence + 1);
+        if fresh {
+            // Before the first segment: a segment without a checkpoint is always damage.
+            self.write_checkpoint(checkpoint_file, &checkpoint).await?;
+            checkpoint.sequence += 1;
+        }
+        self.cut(&mut found, at, head, &strays).await?;
+        let segments = self.segment_of_head(found, head).await?;
+        let prefix = self.prefix(&segments, head).await?;
+        self.write_checkpoint(checkpoint_file, &checkpoint).await?;
+
+        let tail = match (fresh, torn, known.closed) {
+            (true, ..) => TailState::Fresh,
+            (_, true, _) => TailState::Torn,
+            (_, _, true) => TailState::Clean,
+            _ => TailState::Killed,
+        };
+        let report = RecoveryReport {
+            records: scan.records(),
+            bytes: scan.bytes(),
+            queues: scan.index().queue_count(),
+            log_min: segments.start(),
+            log_max: head,
+            tail,
+            truncated_bytes: strays.dirty_bytes(),
+            discarded_records: strays.records,
+            elapsed: self.io.now().since(started),
+        };
+        let (index, times) = scan.finish();
+        Ok(Recovered { lock, checkpoint_file, checkpoint, segments, index, head, prefix, times, report })
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.config.dir.join(LOG_DIR)
+    }
+
+    fn path(&self, start: LogOffset) -> PathBuf {
+        self.log_dir().join(crate::segments::file_name(start))
+    }
+
+    fn corrupt(&self, corruption: Corruption) -> OpenError {
+        OpenError::Corrupt { dir: self.config.dir.clone(), corruption }
+    }
+
+    async fn open(&mut self, path: PathBuf, options: OpenOptions) -> Result<(FileId, u64), OpenError> {
+        let opened = self.io.open(path.clone(), options).await.map_err(failed("open", path))?;
+        self.open.push(opened.0);
+        Ok(opened)
+    }
+
+    /// Makes the folders and takes the lock, which is held until the store is closed.
+    async fn lock(&mut self) -> Result<FileId, OpenError> {
+        let (dir, log_dir) = (self.config.dir.clone(), self.log_dir());
+        self.io.make_dir(log_dir.clone()).await.map_err(failed("make", log_dir.clone()))?;
+        let options = OpenOptions { create: true, lock: true, ..OpenOptions::default() };
+        match self.open(dir.join("lock"), options).await {
+            Ok((file, _)) => Ok(file),
+            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
+                Err(OpenError::Locked { dir })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn read_checkpoint(&mut self) -> Result<(FileId, Option<Checkpoint>), OpenError> {
+        let path = self.config.dir.join(checkpoint::FILE_NAME);
+        let options = OpenOptions { create: true, direct: true, ..OpenOptions::default() };
+        let (file, _) = self.open(path.clone(), options).await?;
+        // The names made so far, and those of a run that was cut short.
+        let parent = self.config.dir.parent().filter(|p| !p.as_os_str().is_empty());
+        for dir in
+            [Some(self.log_dir().as_path()), Some(self.config.dir.as_path()), parent].into_iter().flatten()
+        {
+            self.io.sync_dir(dir).await.map_err(failed("sync", dir))?;
+        }
+        let bytes = self.io.read_at(file, 0, 2 * PAGE_BYTES).await.map_err(failed("read", path))?;
+        Ok((file, Checkpoint::newest(&bytes)))
+    }
+
+    /// Opens the files that are named like segments, in order.
+    async fn find_segments(&mut self) -> Result<Vec<FoundSegment>, OpenError> {
+        let dir = self.log_dir();
+        let entries = self.io.list(dir.clone()).await.map_err(failed("list", dir.clone()))?;
+        let mut starts: Vec<_> =
+            entries.iter().filter(|e| !e.is_dir).filter_map(|e| parse_name(&e.name)).collect();
+        starts.sort_unstable();
+        let mut found = Vec::with_capacity(starts.len());
+        for start in starts {
+            let options = OpenOptions { direct: true, ..OpenOptions::default() };
+            let (file, bytes) = self.open(self.path(start), options).await?;
+            found.push(FoundSegment { start, end: LogOffset(start.0 + bytes).page_floor(), file });
+        }
+        Ok(found)
+    }
+
+    /// What to go by when no checkpoint is readable although there is a log: nothing is known to be durable, anything may have been
+    /// written, and only one torn write is forgiven.
+    fn strictest(&self, found: &[FoundSegment]) -> Checkpoint {
+        if !found.is_empty() {
+            tracing::warn!(dir = %self.config.dir.display(), "the checkpoint is missing or damaged: the log is searched to its end");
+        }
+        Checkpoint {
+            shard: self.shard.0,
+            flush: FlushKind::Sync,
+            closed: false,
+            sequence: 0,
+            durable: found.first().map_or(LogOffset(0), |s| s.start),
+            written_max: found.last().map_or(LogOffset(0), |s| s.end),
+            torn_window: self.config.torn_window_bytes(),
+        }
+    }
+
+    /// Scans segment after segment; gives the place in `found` of the one that the log ends in (or of the first one behind its end),
+    /// and why it ends there.
+    async fn scan(
+        &self,
+        scan: &mut Scan,
+        found: &[FoundSegment],
+        durable: LogOffset,
+    ) -> Result<(usize, String), OpenError> {
+        for (at, segment) in found.iter().enumerate() {
+            if segment.start != scan.head() {
+                if durable > scan.head() {
+                    return Err(self.corrupt(Corruption::MissingSegment { at: scan.head() }));
+                }
+                return Ok((at, "the next segment is missing".to_string()));
+            }
+            let end = scan.segment(self.io, segment).await.map_err(|error| match error {
+                scan::ScanError::Io(source) => failed("read", self.path(segment.start))(source),
+                scan::ScanError::Inconsistent { at, cause } => {
+                    self.corrupt(Corruption::Inconsistent { at, cause })
+                }
+            })?;
+            if let Some(cause) = end {
+                return Ok((at, cause.to_string()));
+            }
+        }
+        Ok((found.len(), "there is no further segment".to_string()))
+    }
+
+    /// Tells a torn tail from corruption; see the module's text.
+    fn judge(
+        &self,
+        known: &Checkpoint,
+        head: LogOffset,
+        strays: &Strays,
+        cause: String,
+    ) -> Result<(), OpenError> {
+        let explained = match (known.closed, known.flush) {
+            (true, _) => head,
+            (false, FlushKind::Sync) => LogOffset(head.0 + known.torn_window),
+            (false, FlushKind::Async) => LogOffset(u64::MAX),
+        };
+        match strays.last_seal {
+            Some(next) if next >= explained => {
+                Err(self.corrupt(Corruption::Inside { at: head, next, cause }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A checkpoint for a log that ends, durably, at `head`, as this process will go on.
+    fn checkpoint_at(&self, head: LogOffset, sequence: u64) -> Checkpoint {
+        Checkpoint {
+            shard: self.shard.0,
+            flush: match self.config.flush {
+                Flush::Sync => FlushKind::Sync,
+                Flush::Async { .. } => FlushKind::Async,
+            },
+            closed: false,
+            sequence,
+            durable: head,
+            written_max: LogOffset(head.0 + self.config.checkpoint_lag_bytes()).page_floor(),
+            torn_window: self.config.torn_window_bytes(),
+        }
+    }
+
+    async fn write_checkpoint(&self, file: FileId, checkpoint: &Checkpoint) -> Result<(), OpenError> {
+        let (offset, page) = checkpoint.encode();
+        let path = self.config.dir.join(checkpoint::FILE_NAME);
+        let data = WriteData::Aligned(Arc::new(page));
+        self.io.write_at(file, offset, data, true).await.map_err(failed("write", path))
+    }
+
+    /// What the head's page holds before the head.
+    async fn prefix(&self, segments: &Segments, head: LogOffset) -> Result<Bytes, OpenError> {
+        let inside = usize::try_from(head.since(head.page_floor())).expect("below a page");
+        if inside == 0 {
+            return Ok(Bytes::new());
+        }
+        let segment = segments.find(head).expect("the head has a segment");
+        let offset = head.page_floor().since(segment.start);
+        let page = self.io.read_at(segment.file, offset, PAGE_BYTES).await;
+        let page = page.map_err(failed("read", self.path(segment.start)))?;
+        if page.len() < inside {
+            let source = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(failed("read", self.path(segment.start))(source));
+        }
+        Ok(page.slice(..inside))
+    }
+}

@@ -1,0 +1,183 @@
+//! What happens by itself: log writes, acknowledgement, and the completions of everything in flight.
+
+use std::io;
+use std::sync::Arc;
+
+use ringmq_reactor::{FileOp, FileValue, Io, Token, WriteData};
+
+use super::{Arrival, LogWrite, Store};
+use crate::config::Flush;
+use crate::error::{Stage, StoreError};
+use crate::offset::LogOffset;
+use crate::token::Kind;
+
+impl Store {
+    /// Starts the write of what was appended, and background work that is due. Call at the end of every turn.
+    pub fn end_of_turn(&mut self, io: &mut dyn Io) {
+        if self.closing.files_are_closing() {
+            return;
+        }
+        if self.poison.is_none() {
+            self.start_write(io);
+            self.tail.prepare_spare(io, self.written);
+            self.drive_background(io);
+        }
+        self.drive_close(io);
+    }
+
+    fn drive_background(&mut self, io: &mut dyn Io) {
+        let (head, closing) = (self.tail.head(), self.closing.has_begun());
+        if !closing || self.segments.find(head).is_none() {
+            self.preparation.drive(io, self.tokens, &self.segments, head);
+        }
+        if !closing {
+            self.zeroing.drive(io, self.tokens, &self.segments, head);
+        }
+        let closing = closing && self.complete == head;
+        self.flusher.drive(io, self.tokens, &self.segments, self.complete, closing);
+    }
+
+    /// One write in flight: what is appended meanwhile rides on the next, as one batch.
+    fn start_write(&mut self, io: &mut dyn Io) {
+        if self.write.is_some() || self.written == self.tail.head() {
+            return;
+        }
+        self.seal();
+        let Some(limit) = self.write_limit() else { return };
+        let Some(next) = self.tail.next_write(self.written, self.config.write_bytes_max, limit) else {
+            return;
+        };
+        // Not there yet: the next segment is being made.
+        let Some(segment) = self.segments.find(next.from) else { return };
+        assert!(next.to <= segment.end, "a write ends at its segment's end: {next:?}");
+        let write = FileOp::Write {
+            file: segment.file,
+            offset: next.from.since(segment.start),
+            data: WriteData::Block(next.pages),
+            durable: self.config.flush == Flush::Sync,
+        };
+        io.file(self.tokens.of(Kind::Write, 0), write);
+        self.write = Some(LogWrite {
+            from: next.from,
+            to: next.to,
+            written_after: next.written_after,
+            since: io.now(),
+        });
+    }
+
+    /// Where the next write must end: at pages that zeros are being written to, and at what the checkpoint allows.
+    fn write_limit(&self) -> Option<LogOffset> {
+        let from = self.written.page_floor();
+        let allowed = self.flusher.written_max();
+        match self.zeroing.pages_in_flight() {
+            Some((zeros_from, zeros_to)) if from < zeros_to => {
+                (from < zeros_from).then_some(allowed.min(zeros_from))
+            }
+            _ => Some(allowed),
+        }
+    }
+
+    /// Completion of a file operation whose token carries the store's owner byte.
+    pub fn on_file(&mut self, io: &mut dyn Io, token: Token, result: io::Result<FileValue>) {
+        let (kind, detail) = self.tokens.read(token);
+        match kind {
+            Kind::Write => self.on_write(io, result),
+            Kind::Zero => self.zeroing.on_file(io, self.tokens, result),
+            Kind::Flush => {
+                let done = self.flusher.on_sync(io, self.tokens, &self.segments, result.map(drop));
+                self.poison_on_error(done);
+            }
+            Kind::Checkpoint => {
+                let done = self.flusher.on_checkpoint(result.map(drop));
+                self.poison_on_error(done);
+            }
+            Kind::Prepare => {
+                let dir = self.segments.dir().to_owned();
+                if let Some(segment) = self.preparation.on_file(io, self.tokens, dir, result) {
+                    self.segments.push(segment);
+                }
+            }
+            Kind::ColdRead => {
+                self.cold.on_file(io, self.tokens, &self.segments, self.written, detail, result);
+            }
+            Kind::Space => {
+                if let Ok(FileValue::Space(space)) = result {
+                    self.stats.space = Some(space);
+                }
+            }
+            Kind::Close => self.closing.on_file(),
+            Kind::FlushTimer | Kind::ZeroTimer | Kind::PrepareTimer => {
+                unreachable!("a timer's token on a file operation")
+            }
+        }
+    }
+
+    /// Timer whose token carries the store's owner byte.
+    pub fn on_timer(&mut self, io: &mut dyn Io, token: Token) {
+        if self.closing.files_are_closing() {
+            return;
+        }
+        match self.tokens.read(token).0 {
+            Kind::FlushTimer if self.poison.is_none() => {
+                self.flusher.on_timer(io, self.tokens, &self.segments, self.complete);
+            }
+            Kind::ZeroTimer => self.zeroing.on_timer(),
+            Kind::PrepareTimer => self.preparation.on_timer(),
+            _ => {}
+        }
+    }
+
+    fn on_write(&mut self, io: &mut dyn Io, result: io::Result<FileValue>) {
+        let write = self.write.take().expect("a log write was in flight");
+        let bytes = write.to.since(write.from);
+        let failed = match result {
+            Ok(FileValue::Written { bytes: written }) if written == bytes => None,
+            Ok(other) => {
+                Some(io::Error::other(format!("a write of {bytes} bytes was answered with {other:?}")))
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(source) = failed {
+            let error = StoreError { stage: Stage::Write, at: write.from, source: Arc::new(source) };
+            self.poison_on_error(Err(error));
+            return;
+        }
+        self.stats.writes += 1;
+        self.stats.written_bytes += bytes;
+        self.stats.write_latency.record(io.now().since(write.since));
+        self.written = write.written_after;
+        while let Some(sealed) = self.seals.pop_front_if(|sealed| *sealed <= self.written) {
+            self.complete = sealed;
+        }
+        // After a failed flush the promise cannot be kept any more, whatever this write says.
+        if self.poison.is_none() {
+            self.acknowledge(self.complete);
+        }
+    }
+
+    /// Keeps the first failure. From here on nothing is appended, written or acknowledged.
+    pub(super) fn poison_on_error(&mut self, result: Result<(), StoreError>) {
+        if let Err(error) = result
+            && self.poison.is_none()
+        {
+            tracing::error!(shard = self.shard.0, %error, "the log of this shard has failed");
+            self.poison = Some(error);
+        }
+    }
+
+    /// Shows readers everything up to `to`.
+    pub(super) fn acknowledge(&mut self, to: LogOffset) {
+        self.acknowledged = self.acknowledged.max(to);
+        while let Some(next) = self.unacknowledged.pop_front_if(|next| next.end <= to) {
+            let queue = self.index.queue_mut(next.slot);
+            queue.reveal(next.queue_offset + 1);
+            self.arrivals.push(Arrival {
+                topic: Arc::clone(queue.topic()),
+                queue_id: queue.queue_id(),
+                queue_offset: next.queue_offset,
+                tags_code: next.tags_code,
+                store_timestamp: next.store_timestamp,
+            });
+        }
+    }
+}

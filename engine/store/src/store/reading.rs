@@ -1,0 +1,301 @@
+//! Reading.
+
+use bytes::Bytes;
+use ringmq_reactor::Io;
+use ringmq_remoting::record::{RecordError, RecordView};
+
+use super::Store;
+use crate::cold::{BlockKey, Fetch};
+use crate::error::ReadError;
+use crate::index::{Entry, QueueSlot};
+use crate::limits::{READ_AHEAD_BLOCKS, READ_BYTES_MAX, RECORD_BYTES_MIN, SCAN_ENTRIES_MAX};
+use crate::offset::{LogOffset, PhysicalOffset};
+use crate::read::{Read, ReadLimits, ReadResult, ReadStatus, RecordRead};
+use crate::tail::WindowIndex;
+
+/// Whether one more message of `bytes` would exceed the limits. The first one never does.
+fn is_full(limits: &ReadLimits, in_memory: bool, count: usize, total: usize, bytes: usize) -> bool {
+    if count == 0 {
+        return false;
+    }
+    let (messages_max, bytes_max) = if in_memory {
+        (limits.memory_messages_max, limits.memory_bytes_max)
+    } else {
+        (limits.disk_messages_max, limits.disk_bytes_max)
+    };
+    count >= limits.messages_max
+        || count >= messages_max
+        || total + bytes > bytes_max
+        || total + bytes > READ_BYTES_MAX
+}
+
+/// Where a run of neighbouring records lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Tail(WindowIndex),
+    Cold(BlockKey),
+}
+
+/// Neighbouring records of one place, given out as one slice.
+struct Run {
+    place: Place,
+    from: LogOffset,
+    to: LogOffset,
+}
+
+/// What is gathered for one answer.
+#[derive(Default)]
+struct Gathered {
+    records: Vec<Bytes>,
+    run: Option<Run>,
+    count: usize,
+    bytes: usize,
+}
+
+/// What became of one entry.
+enum Added {
+    Yes,
+    Missing(Vec<BlockKey>),
+    Failed(ReadError),
+    Gone,
+}
+
+impl Store {
+    /// Reads messages of a queue from `offset` whose tags code passes `filter`, with RocketMQ's statuses and batch-end rule. Fresh
+    /// messages come from the tail cache at once; older ones may have to wait for the disk.
+    ///
+    /// If a later message needs the disk, the ones before it are answered without it and its block is asked for.
+    pub fn read(
+        &mut self,
+        io: &mut dyn Io,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+        limits: ReadLimits,
+        filter: &dyn Fn(i64) -> bool,
+    ) -> Read {
+        let Some(slot) = self.index.find(topic, queue_id) else {
+            return Read::Ready(ReadResult::empty(ReadStatus::NoMatchedLogicQueue, 0, 0, 0));
+        };
+        let queue = self.index.queue(slot);
+        let (min, max) = (queue.min_offset(), queue.max_offset());
+        let empty = |status, next| Read::Ready(ReadResult::empty(status, next, min, max));
+        if max == 0 {
+            return empty(ReadStatus::NoMessageInQueue, 0);
+        }
+        if offset < min {
+            return empty(ReadStatus::OffsetTooSmall, min);
+        }
+        if offset == max {
+            return empty(ReadStatus::OffsetOverflowOne, offset);
+        }
+        if offset > max {
+            return empty(ReadStatus::OffsetOverflowBadly, max);
+        }
+        self.scan(io, slot, offset, max, &limits, filter)
+    }
+
+    fn scan(
+        &mut self,
+        io: &mut dyn Io,
+        slot: QueueSlot,
+        offset: i64,
+        max: i64,
+        limits: &ReadLimits,
+        filter: &dyn Fn(i64) -> bool,
+    ) -> Read {
+        let window = i64::try_from(limits.messages_max.max(SCAN_ENTRIES_MAX)).unwrap_or(i64::MAX);
+        let scan_end = max.min(offset.saturating_add(window));
+        let mut gathered = Gathered::default();
+        let mut next = offset;
+        let mut stopped = None;
+        while next < scan_end {
+            let entry = self.index.queue(slot).visible_entry(next).expect("offsets below max have entries");
+            if filter(entry.tags_code) {
+                let in_memory = self.acknowledged.since(entry.offset) <= self.config.in_memory_bytes;
+                if is_full(limits, in_memory, gathered.count, gathered.bytes, entry.bytes as usize) {
+                    break;
+                }
+                match self.add(&mut gathered, &entry) {
+                    Added::Yes => {}
+                    other => {
+                        stopped = Some(other);
+                        break;
+                    }
+                }
+            }
+            next += 1;
+        }
+        if gathered.count == 0 {
+            match stopped {
+                None => {}
+                Some(Added::Missing(keys)) => {
+                    let asked = self.cold.request(io, self.tokens, &self.segments, self.written, &keys);
+                    return asked.map_or_else(Read::Failed, Read::Wait);
+                }
+                Some(Added::Failed(error)) => return Read::Failed(error),
+                Some(_) => return self.removed(slot, next, max),
+            }
+        }
+        if gathered.count > 0 {
+            self.read_ahead(io, slot, next);
+        }
+        let records = gathered.finish(self);
+        let status = if records.is_empty() { ReadStatus::NoMatchedMessage } else { ReadStatus::Found };
+        let min = self.index.queue(slot).min_offset();
+        let (count, bytes) = (gathered.count, gathered.bytes);
+        Read::Ready(ReadResult { records, count, bytes, ..ReadResult::empty(status, next, min, max) })
+    }
+
+    /// The log no longer holds the record at `offset`: the first one behind it that may still be there.
+    fn removed(&self, slot: QueueSlot, offset: i64, max: i64) -> Read {
+        let queue = self.index.queue(slot);
+        let oldest = self.segments.start();
+        let next = (offset..max)
+            .find(|o| queue.entry(*o).is_some_and(|entry| entry.offset >= oldest))
+            .unwrap_or(max);
+        Read::Ready(ReadResult::empty(ReadStatus::MessageWasRemoving, next, queue.min_offset(), max))
+    }
+
+    fn add(&mut self, gathered: &mut Gathered, entry: &Entry) -> Added {
+        let (from, to) = (entry.offset, entry.end());
+        let place = if from >= self.tail.oldest() {
+            let window =
+                self.tail.locate(from).expect("the tail cache holds everything from its oldest record on");
+            Place::Tail(window)
+        } else {
+            match self.cold.fetch(&self.segments, from, to) {
+                Fetch::Block(key, bytes) => match self.verify(&bytes, entry) {
+                    Ok(()) => Place::Cold(key),
+                    Err(error) => return Added::Failed(error),
+                },
+                Fetch::Copied(bytes) => {
+                    if let Err(error) = self.verify(&bytes, entry) {
+                        return Added::Failed(error);
+                    }
+                    gathered.end_run(self);
+                    gathered.records.push(bytes);
+                    gathered.count += 1;
+                    gathered.bytes += entry.bytes as usize;
+                    return Added::Yes;
+                }
+                Fetch::Missing(keys) => return Added::Missing(keys),
+                Fetch::Failed(error) => return Added::Failed(error),
+                Fetch::Gone => return Added::Gone,
+            }
+        };
+        gathered.count += 1;
+        gathered.bytes += entry.bytes as usize;
+        match &mut gathered.run {
+            Some(run) if run.place == place && run.to == from => run.to = to,
+            _ => {
+                gathered.end_run(self);
+                gathered.run = Some(Run { place, from, to });
+            }
+        }
+        Added::Yes
+    }
+
+    /// What came from disk must be the very record that was stored: every byte of it, its own position included.
+    fn verify(&self, bytes: &[u8], entry: &Entry) -> Result<(), ReadError> {
+        let found = crc32fast::hash(bytes);
+        if found == entry.crc {
+            return Ok(());
+        }
+        let at = PhysicalOffset::new(self.shard, entry.offset);
+        Err(ReadError::Checksum { at, expected: entry.crc, found })
+    }
+
+    /// Asks for the blocks of the messages that this reader will want next. The index knows them, so nothing is guessed.
+    fn read_ahead(&mut self, io: &mut dyn Io, slot: QueueSlot, from: i64) {
+        let mut blocks = 0;
+        let mut last = None;
+        for offset in from..from.saturating_add(SCAN_ENTRIES_MAX as i64) {
+            let Some(entry) = self.index.queue(slot).visible_entry(offset) else { return };
+            if entry.offset >= self.tail.oldest() {
+                return;
+            }
+            let key = self.cold.key(&self.segments, entry.offset);
+            if key == last {
+                continue;
+            }
+            last = key;
+            let Some(key) = key else { return };
+            self.cold.prefetch(io, self.tokens, &self.segments, self.written, key);
+            blocks += 1;
+            if blocks > READ_AHEAD_BLOCKS {
+                return;
+            }
+        }
+    }
+
+    /// The record at a physical offset of this shard, acknowledged, whole and verified.
+    pub fn record_at(&mut self, io: &mut dyn Io, physical_offset: PhysicalOffset) -> RecordRead {
+        let at = physical_offset.log_offset();
+        if physical_offset.shard() != self.shard || at < self.segments.start() || at >= self.acknowledged {
+            return RecordRead::Missing;
+        }
+        if at >= self.tail.oldest() {
+            let Some(window) = self.tail.locate(at) else { return RecordRead::Missing };
+            return self.check_record(at, &self.tail.slice_to_end(window, at));
+        }
+        let segment_end = self.segments.find(at).expect("between the oldest segment and the end").end;
+        let size = match self.fetch(io, at, at.plus(RECORD_BYTES_MIN).min(segment_end)) {
+            Ok(start) => match RecordView::parse(&start) {
+                Err(RecordError::Truncated { needed, .. }) => needed,
+                _ => start.len(),
+            },
+            Err(answer) => return answer,
+        };
+        let end = at.plus(size);
+        if size > self.config.record_bytes_max.max(RECORD_BYTES_MIN) || end > segment_end {
+            return RecordRead::Missing;
+        }
+        match self.fetch(io, at, end) {
+            Ok(bytes) => self.check_record(at, &bytes),
+            Err(answer) => answer,
+        }
+    }
+
+    fn fetch(&mut self, io: &mut dyn Io, from: LogOffset, to: LogOffset) -> Result<Bytes, RecordRead> {
+        match self.cold.fetch(&self.segments, from, to) {
+            Fetch::Block(_, bytes) | Fetch::Copied(bytes) => Ok(bytes),
+            Fetch::Missing(keys) => {
+                let asked = self.cold.request(io, self.tokens, &self.segments, self.written, &keys);
+                Err(asked.map_or_else(RecordRead::Failed, RecordRead::Wait))
+            }
+            Fetch::Failed(error) => Err(RecordRead::Failed(error)),
+            Fetch::Gone => Err(RecordRead::Missing),
+        }
+    }
+
+    /// A record that says it starts at `at`. What does not is no record: the offset came from outside and may point anywhere.
+    fn check_record(&self, at: LogOffset, bytes: &Bytes) -> RecordRead {
+        let physical_offset = PhysicalOffset::new(self.shard, at);
+        let Ok(record) = RecordView::parse(bytes) else { return RecordRead::Missing };
+        if record.physical_offset() != physical_offset.signed()
+            || at.plus(record.total_bytes()) > self.acknowledged
+        {
+            return RecordRead::Missing;
+        }
+        match record.check_crc() {
+            Ok(()) => RecordRead::Ready(bytes.slice(..record.total_bytes())),
+            Err(source) => RecordRead::Failed(ReadError::Damaged { at: physical_offset, source }),
+        }
+    }
+}
+
+impl Gathered {
+    fn end_run(&mut self, store: &Store) {
+        let Some(run) = self.run.take() else { return };
+        self.records.push(match run.place {
+            Place::Tail(window) => store.tail.slice(window, run.from, run.to),
+            Place::Cold(key) => store.cold.slice(key, run.from, run.to),
+        });
+    }
+
+    fn finish(&mut self, store: &Store) -> Vec<Bytes> {
+        self.end_run(store);
+        std::mem::take(&mut self.records)
+    }
+}
