@@ -24,7 +24,7 @@
 //! 3. Data shard → coordination: [`ShardMessage::Ready`] once its store is open and step 2 has arrived, or
 //!    [`ShardMessage::StartFailed`].
 //! 4. When all are ready, the coordination shard listens (`listenPort` and `listenPort - 2`, connections dealt out to the data
-//!    shards with the token [`CLIENT_LISTENER`]) and registers. If one failed: as *Stop* from step 3.
+//!    shards with the token [`CLIENT_LISTENER`]), mails [`ShardMessage::Listening`] and registers. If one failed: as *Stop* from step 3.
 //!
 //! # Stop
 //! 1. `Event::Stop` reaches every shard. Data shards only note it. Coordination closes the listeners, unregisters from the name
@@ -49,12 +49,13 @@ use ringmq_remoting::ResponseTo;
 use crate::config::BrokerConfig;
 
 pub use gather::{
-    Answer, ConsumeQueueStats, ConsumeSpan, DelayLevelProgress, PutLatency, Question, QueueOffset, QueueStats, Rates,
-    ResetTarget, ShardRuntime, StatsItem, StatsPeriod,
+    Answer, ConsumeQueueStats, ConsumeSpan, DelayLevelProgress, PutLatency, Question, QueueOffset,
+    QueueStats, Rates, ResetTarget, ShardRuntime, StatsItem, StatsPeriod,
 };
 pub use record::OwnedRecord;
 pub use table::{
-    ConsumeModel, ExpressionKind, Group, GroupChange, OnlineGroup, Perm, QueueOwner, Subscription, Topic, TopicChange,
+    ConsumeModel, ExpressionKind, Group, GroupChange, OnlineGroup, Perm, QueueOwner, Subscription, Topic,
+    TopicChange,
 };
 
 /// Token with which the coordination shard asks for the client listeners: data shards see it in `Event::Accepted`.
@@ -104,8 +105,7 @@ pub enum ShardMessage {
         request: ForwardedRequest,
     },
 
-    /// The answer to [`ShardMessage::Ensure`], to the shard that asked. Whether the thing exists now is seen in the tables;
-    /// the request is not asked for a second time.
+    /// The answer to [`ShardMessage::Ensure`], to the shard that asked. Whether the thing exists now is seen in the tables.
     Ensured {
         /// The request as it was.
         request: ForwardedRequest,
@@ -170,6 +170,13 @@ pub enum ShardMessage {
         answer: Answer,
     },
 
+    /// Start, step 4: the address that clients know (`brokerIP1` and the port that was bound): coordination → every data shard, before
+    /// the first connection. It goes into records and message ids.
+    Listening {
+        /// That address.
+        address: SocketAddr,
+    },
+
     /// Start, step 2: everything that was persisted has been mailed.
     ConfigurationLoaded,
 
@@ -201,6 +208,9 @@ pub struct Origin {
     pub connection: ConnectionId,
     /// The client's address.
     pub peer: SocketAddr,
+    /// Bytes of the request that count as in flight on the connection until its answer comes back (data plane requests that
+    /// carry messages); the answer repeats the number. 0 for everything that goes to the coordination shard.
+    pub admitted: u32,
 }
 
 /// A request on its way to the shard that serves it.
@@ -210,6 +220,8 @@ pub struct ForwardedRequest {
     pub origin: Origin,
     /// The whole frame, length first; it has been parsed once, so it is well-formed.
     pub frame: Bytes,
+    /// How often something was created for it ([`ShardMessage::Ensure`]); the data shards bound this.
+    pub ensured: u8,
 }
 
 /// An answer on its way to the connection.
@@ -221,13 +233,15 @@ pub struct Reply {
     pub head: Bytes,
     /// The rest of the body in order, by reference.
     pub body: Vec<Bytes>,
+    /// Bytes of the request that the connection's shard counted as in flight and takes off now; see [`Origin::admitted`].
+    pub admitted: u32,
 }
 
 impl Reply {
     /// An answer that is one piece.
     #[must_use]
     pub fn whole(connection: ConnectionId, frame: Bytes) -> Self {
-        Self { connection, head: frame, body: Vec::new() }
+        Self { connection, head: frame, body: Vec::new(), admitted: 0 }
     }
 }
 
@@ -262,7 +276,7 @@ pub enum Ensure {
 /// See [`ShardMessage::Append`].
 #[derive(Debug)]
 pub struct CrossShardAppend {
-    /// The record; its `DELAY` property, if any, parks it.
+    /// The record.
     pub record: OwnedRecord,
     /// Which request to answer when the record is acknowledged, or refused; `None`: nobody waits.
     pub reply_to: Option<AppendReply>,

@@ -24,5 +24,7 @@ pub struct OwnedRecord {
     /// Body as stored.
     pub body: Bytes,
     /// Property text.
-    pub properties: Bytes,
+    pub properties: String,
+    /// Level by which it is delayed; 0: not at all.
+    pub delay_level: i32,
 }

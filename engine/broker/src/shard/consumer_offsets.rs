@@ -1,0 +1,77 @@
+//! UPDATE_CONSUMER_OFFSET (15) and QUERY_CONSUMER_OFFSET (14).
+
+use std::sync::Arc;
+
+use ringmq_remoting::code::response;
+use ringmq_remoting::request::{QueryConsumerOffsetHeader, UpdateConsumerOffsetHeader};
+
+use super::incoming::Incoming;
+use super::offsets::Commit;
+use super::plane::{Plane, Served};
+use super::query::answer_offset;
+use super::wire::{Answer, Wire};
+
+/// A new group starts at the beginning of a queue whose first message is at most this far from the log's end: the topic is
+/// young, and "from last" would skip what was sent while the group was being started. RocketMQ compares with 40 % of the
+/// machine's memory; clients only see where a new group starts.
+const YOUNG_BYTES: u64 = 1 << 30;
+
+impl Plane {
+    pub(crate) fn update_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = UpdateConsumerOffsetHeader::from_command(&incoming.command)?;
+        let caller = incoming.caller;
+        let (Some(queue_id), Some(offset)) = (header.queue_id, header.commit_offset) else {
+            wire.refuse(&caller, response::INVALID_PARAMETER, "queueId or commitOffset is missing");
+            return Ok(());
+        };
+        if self.pass_on(wire, &incoming, &header.topic, queue_id) {
+            return Ok(());
+        }
+        let Some(group) = self.tables.group(&header.consumer_group) else {
+            let remark = format!("Group {} not exist!", header.consumer_group);
+            wire.refuse(&caller, response::SUBSCRIPTION_GROUP_NOT_EXIST, &remark);
+            return Ok(());
+        };
+        let Some(topic) = self.tables.topic(&header.topic) else {
+            wire.refuse(&caller, response::TOPIC_NOT_EXIST, &format!("Topic {} not exist!", header.topic));
+            return Ok(());
+        };
+        let (group, topic) = (Arc::clone(&group.name), Arc::clone(&topic.name));
+        match self.offsets.commit(&group, &topic, queue_id, offset) {
+            Commit::Stored => {
+                self.report_soon(wire.io.now());
+                wire.answer(&caller, Answer::success(&[]));
+            }
+            Commit::ResetPending => wire.refuse(&caller, response::SUCCESS, "Offset has been previously reset"),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn query_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = QueryConsumerOffsetHeader::from_command(&incoming.command)?;
+        let (topic, queue_id) = (&header.topic, header.queue_id);
+        if self.pass_on(wire, &incoming, topic, queue_id) {
+            return Ok(());
+        }
+        let caller = incoming.caller;
+        let position = self.offsets.get(&header.consumer_group, topic, queue_id);
+        if let Some(offset) = position.and_then(|position| position.committed) {
+            answer_offset(wire, &caller, offset);
+        } else if header.set_zero_if_not_found != Some(false) && self.is_young(topic, queue_id) {
+            answer_offset(wire, &caller, 0);
+        } else {
+            let remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first";
+            wire.refuse(&caller, response::QUERY_NOT_FOUND, remark);
+        }
+        Ok(())
+    }
+
+    /// Whether the queue still has its first message, and that is fresh; an empty queue is young.
+    fn is_young(&self, topic: &str, queue_id: i32) -> bool {
+        if self.store.min_offset(topic, queue_id).is_some_and(|min| min > 0) {
+            return false;
+        }
+        let first = self.store.entry(topic, queue_id, 0);
+        first.is_none_or(|first| self.store.log_max().since(first.physical_offset.log_offset()) <= YOUNG_BYTES)
+    }
+}

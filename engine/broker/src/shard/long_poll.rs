@@ -1,0 +1,185 @@
+//! Pulls that wait at the end of a queue.
+//!
+//! A held pull is found by its queue when a message arrives, by its deadline, and by its connection when that ends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ringmq_reactor::{ConnectionId, Monotonic, ShardId};
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::pull::Pull;
+
+/// Pulls that one shard holds. Above it a pull that finds nothing is answered at once, as if it could not wait:
+/// consumers then ask again and again, but no memory is lost. RocketMQ's queue of waiting pulls holds 100 000 too.
+pub(crate) const HELD_PULLS_MAX: usize = 100_000;
+
+#[derive(Debug)]
+struct Held {
+    pull: Pull,
+    deadline: Monotonic,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(crate) struct HeldPulls {
+    held: Slab<Held>,
+    /// topic → queue → held pulls in order of arrival.
+    by_queue: FxHashMap<Arc<str>, FxHashMap<i32, Vec<usize>>>,
+    by_connection: FxHashMap<(ShardId, ConnectionId), Vec<usize>>,
+    by_deadline: BTreeSet<(Monotonic, usize)>,
+}
+
+impl HeldPulls {
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.held.len() >= HELD_PULLS_MAX
+    }
+
+    /// When the first one is due.
+    pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
+        self.by_deadline.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// # Panics
+    /// If [`HeldPulls::is_full`].
+    pub(crate) fn hold(&mut self, pull: Pull, deadline: Monotonic) {
+        assert!(!self.is_full(), "{HELD_PULLS_MAX} pulls are held already");
+        let origin = pull.caller.origin;
+        let (topic, queue_id) = (Arc::clone(&pull.topic), pull.queue_id);
+        let id = self.held.insert(Held { pull, deadline });
+        self.by_queue.entry(topic).or_default().entry(queue_id).or_default().push(id);
+        self.by_connection.entry((origin.shard, origin.connection)).or_default().push(id);
+        self.by_deadline.insert((deadline, id));
+    }
+
+    /// A message arrived: moves the pulls that want it into `woken` (appended).
+    pub(crate) fn wake(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        queue_offset: i64,
+        tags_code: i64,
+        woken: &mut Vec<Pull>,
+    ) {
+        let Some(waiting) = self.by_queue.get(topic).and_then(|queues| queues.get(&queue_id)) else { return };
+        let wants = |id: &usize| {
+            let pull = &self.held[*id].pull;
+            pull.offset <= queue_offset && pull.filter.matches(tags_code)
+        };
+        let ids: Vec<usize> = waiting.iter().copied().filter(wants).collect();
+        woken.extend(ids.into_iter().map(|id| self.remove(id)));
+    }
+
+    /// Moves the pulls that have waited long enough into `due` (appended).
+    pub(crate) fn take_due(&mut self, now: Monotonic, due: &mut Vec<Pull>) {
+        while let Some(&(deadline, id)) = self.by_deadline.first() {
+            if deadline > now {
+                break;
+            }
+            due.push(self.remove(id));
+        }
+    }
+
+    /// Moves all pulls of a topic into `out` (appended).
+    pub(crate) fn take_topic(&mut self, topic: &str, out: &mut Vec<Pull>) {
+        let Some(queues) = self.by_queue.get(topic) else { return };
+        let mut ids: Vec<usize> = queues.values().flatten().copied().collect();
+        ids.sort_unstable();
+        out.extend(ids.into_iter().map(|id| self.remove(id)));
+    }
+
+    /// Moves all pulls into `out` (appended), the first due first.
+    pub(crate) fn take_all(&mut self, out: &mut Vec<Pull>) {
+        self.take_due(Monotonic(u64::MAX), out);
+    }
+
+    /// Forgets the pulls of a connection that has ended.
+    pub(crate) fn drop_connection(&mut self, shard: ShardId, connection: ConnectionId) {
+        for id in self.by_connection.get(&(shard, connection)).cloned().unwrap_or_default() {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: usize) -> Pull {
+        let Held { pull, deadline } = self.held.remove(id);
+        let origin = pull.caller.origin;
+        if let Some(queues) = self.by_queue.get_mut(&pull.topic) {
+            remove_from(queues, &pull.queue_id, id);
+            if queues.is_empty() {
+                self.by_queue.remove(&pull.topic);
+            }
+        }
+        remove_from(&mut self.by_connection, &(origin.shard, origin.connection), id);
+        self.by_deadline.remove(&(deadline, id));
+        pull
+    }
+}
+
+/// Takes `id` out of the list under `key`, and the list if it was the last.
+fn remove_from<K: std::hash::Hash + Eq>(lists: &mut FxHashMap<K, Vec<usize>>, key: &K, id: usize) {
+    let Some(list) = lists.get_mut(key) else { return };
+    list.retain(|&other| other != id);
+    if list.is_empty() {
+        lists.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::TagFilter;
+    use super::*;
+    use ringmq_remoting::record::tags_code;
+
+    fn pull(connection: u32, queue_id: i32, offset: i64, expression: &str) -> Pull {
+        let mut pull = Pull::for_tests(connection);
+        pull.queue_id = queue_id;
+        pull.offset = offset;
+        pull.filter = TagFilter::parse(expression).expect("expression");
+        pull
+    }
+
+    fn connections(pulls: &[Pull]) -> Vec<u32> {
+        pulls.iter().map(|pull| pull.caller.origin.connection.index).collect()
+    }
+
+    #[test]
+    fn a_message_wakes_who_wants_it() {
+        let mut held = HeldPulls::default();
+        held.hold(pull(1, 0, 5, "*"), Monotonic(100));
+        held.hold(pull(2, 0, 5, "TagB"), Monotonic(100));
+        held.hold(pull(3, 1, 5, "*"), Monotonic(100));
+        held.hold(pull(4, 0, 6, "*"), Monotonic(100));
+        let mut woken = Vec::new();
+        held.wake("T", 0, 5, tags_code("TagA"), &mut woken);
+        assert_eq!(connections(&woken), [1]);
+        held.wake("T", 0, 6, tags_code("TagB"), &mut woken);
+        assert_eq!(connections(&woken), [1, 2, 4]);
+        assert_eq!(held.len(), 1);
+    }
+
+    #[test]
+    fn deadlines_and_closed_connections_end_the_wait() {
+        let mut held = HeldPulls::default();
+        held.hold(pull(1, 0, 0, "*"), Monotonic(30));
+        held.hold(pull(2, 0, 0, "*"), Monotonic(10));
+        held.hold(pull(2, 1, 0, "*"), Monotonic(20));
+        assert_eq!(held.next_deadline(), Some(Monotonic(10)));
+        let mut due = Vec::new();
+        held.take_due(Monotonic(10), &mut due);
+        assert_eq!(connections(&due), [2]);
+        held.drop_connection(ShardId(0), ConnectionId { index: 2, generation: 0 });
+        assert_eq!((held.len(), held.next_deadline()), (1, Some(Monotonic(30))));
+        held.take_topic("T", &mut due);
+        assert_eq!(connections(&due), [2, 1]);
+        assert!(held.by_queue.is_empty() && held.by_connection.is_empty() && held.by_deadline.is_empty());
+    }
+}

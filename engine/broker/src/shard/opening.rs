@@ -1,0 +1,128 @@
+//! Start of a data shard: its store is opened by a task; mail that arrives before it is there waits.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmq_reactor::task::Backup;
+use ringmq_reactor::{ShardId, TaskIo, Tasks};
+use ringmq_store::{Flush, Store, StoreConfig};
+use tracing::{info, warn};
+
+use crate::config::{BrokerConfig, FlushDiskType};
+use crate::message::ShardMessage;
+
+/// The store, or why there is none, for the operator.
+type Outcome = Result<Store, String>;
+
+/// See the module's text.
+#[derive(Default)]
+pub(crate) struct Opening {
+    outcome: Rc<RefCell<Option<Outcome>>>,
+    mail: Vec<(ShardId, ShardMessage)>,
+}
+
+impl Opening {
+    /// Starts the task.
+    pub(crate) fn begin(&self, tasks: &Tasks, config: &Arc<BrokerConfig>, me: ShardId, token_owner: u8) {
+        let outcome = Rc::clone(&self.outcome);
+        let (io, config) = (tasks.handle(), Arc::clone(config));
+        tasks.spawn(async move {
+            let opened = open(io, &config, me, token_owner).await;
+            *outcome.borrow_mut() = Some(opened);
+        });
+    }
+
+    /// Mail for later.
+    pub(crate) fn keep(&mut self, from: ShardId, message: ShardMessage) {
+        self.mail.push((from, message));
+    }
+
+    /// The outcome, once, with the mail that waited for it.
+    pub(crate) fn take_outcome(&mut self) -> Option<(Outcome, Vec<(ShardId, ShardMessage)>)> {
+        let outcome = self.outcome.borrow_mut().take()?;
+        Some((outcome, std::mem::take(&mut self.mail)))
+    }
+}
+
+async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -> Outcome {
+    refuse_other_number_of_shards(&io, config, me).await?;
+    let (store, report) = Store::open(io, me, store_config(config, me, token_owner)).await.map_err(with_causes)?;
+    info!(
+        shard = %me,
+        records = report.records,
+        queues = report.queues,
+        log_max = report.log_max.0,
+        tail = ?report.tail,
+        millis = report.elapsed.as_millis(),
+        "store is open"
+    );
+    if report.discarded_records > 0 {
+        warn!(
+            shard = %me,
+            records = report.discarded_records,
+            bytes = report.truncated_bytes,
+            "records behind a torn write were dropped; none of them had been acknowledged"
+        );
+    }
+    Ok(store)
+}
+
+fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreConfig {
+    let dir = config.store_path_root_dir.join(format!("shard-{:02}", me.0));
+    let interval = Duration::from_millis(config.flush_interval_commit_log);
+    StoreConfig {
+        flush: match config.flush_disk_type {
+            FlushDiskType::Sync => Flush::Sync,
+            FlushDiskType::Async => Flush::Async { interval },
+        },
+        segment_bytes: config.mapped_file_size_commit_log,
+        ..StoreConfig::new(dir, token_owner)
+    }
+}
+
+/// A queue's owner follows from the number of shards: with another number, messages would lie where nobody looks. The number stands
+/// in a file, written by shard 0 before it makes its store.
+async fn refuse_other_number_of_shards(io: &TaskIo, config: &BrokerConfig, me: ShardId) -> Result<(), String> {
+    let root = &config.store_path_root_dir;
+    let path = root.join("shards");
+    match io.read_file(&path).await {
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text);
+            if text.trim() == config.shards.to_string() {
+                return Ok(());
+            }
+            Err(format!(
+                "the store in {} was made with {} shards, but {} are configured: set shards={} (a store keeps its number \
+                 of shards for life)",
+                root.display(),
+                text.trim(),
+                config.shards,
+                text.trim(),
+            ))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && me == ShardId(0) => {
+            io.make_dir(root).await.map_err(with_causes)?;
+            let text = format!("{}\n", config.shards);
+            io.replace_file(path, text.into(), Backup::None).await.map_err(with_causes)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(with_causes(error)),
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

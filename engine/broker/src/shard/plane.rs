@@ -1,0 +1,303 @@
+//! The data plane of one shard: its store and everything that serves it.
+//!
+//! Exists from the moment the store is open. Handlers are methods here, one file per concern; what they need of the outside comes
+//! with each call as a [`Wire`]. A turn ends with [`Plane::end_of_turn`], which does in batches what the turn's events asked for:
+//!
+//! ```text
+//!   repeat reads whose bytes came from disk ─→ answer what the log acknowledged ─→ wake held pulls
+//!        ─→ deliver delayed messages ─→ start the log write ─→ set the alarm for whatever is due next
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmq_reactor::{Io, Monotonic, ShardId, TimerId, Token};
+use ringmq_remoting::code::request;
+use ringmq_remoting::code::response;
+use ringmq_remoting::command::FieldError;
+use ringmq_remoting::record::unique_key::UniqueKeys;
+use ringmq_store::{Arrival, ReadTicket, Store};
+use rustc_hash::FxHashMap;
+
+use super::acks::Acks;
+use super::delay::Delay;
+use super::incoming::{ENSURES_MAX, Incoming};
+use super::long_poll::HeldPulls;
+use super::offsets::Offsets;
+use super::properties::Stamp;
+use super::pull::Pull;
+use super::query::View;
+use super::send_back::SendBack;
+use super::stats::Stats;
+use super::tables::Tables;
+use super::wire::{Caller, OVERLOAD, Wire};
+use crate::config::{BrokerConfig, FlushDiskType};
+use crate::message::{Ensure, QueueOwner, ShardMessage};
+
+/// Changed offsets and delay progress go to the coordination shard after this time.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
+/// Delays are counted by the wall clock, alarms are not: look at least this often while something is parked.
+const ALARM_MAX: Duration = Duration::from_secs(10);
+
+/// What waits for bytes from disk.
+#[derive(Debug)]
+pub(crate) enum Cold {
+    Pull(Pull),
+    SendBack(Box<SendBack>),
+    View(View),
+    /// The level's next message.
+    Delay(i32),
+}
+
+/// See the module's text.
+pub(crate) struct Plane {
+    pub(crate) me: ShardId,
+    pub(crate) owner: QueueOwner,
+    pub(crate) config: Arc<BrokerConfig>,
+    /// What clients know as the broker's address.
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) tables: Tables,
+    pub(crate) offsets: Offsets,
+    pub(crate) acks: Acks,
+    pub(crate) held: HeldPulls,
+    pub(crate) cold: FxHashMap<ReadTicket, Cold>,
+    pub(crate) delay: Delay,
+    pub(crate) stats: Stats,
+    pub(crate) stamp: Stamp,
+    pub(crate) keys: UniqueKeys,
+    /// Reused for property texts.
+    pub(crate) text: String,
+    /// No new sends, no new waiting: the broker stops.
+    pub(crate) draining: bool,
+    alarm: Option<(Monotonic, TimerId)>,
+    alarm_token: Token,
+    /// When the oldest unreported offset or progress changed.
+    unreported_since: Option<Monotonic>,
+    arrivals: Vec<Arrival>,
+    tickets: Vec<ReadTicket>,
+    woken: Vec<Pull>,
+}
+
+impl Plane {
+    pub(crate) fn new(
+        io: &mut dyn Io,
+        owner: QueueOwner,
+        config: Arc<BrokerConfig>,
+        store: Store,
+        alarm_token: Token,
+    ) -> Self {
+        let address = config.broker_address(config.listen_port);
+        let me = io.shard();
+        // Keys of different processes on one host differ by process id in the reference; a random number does the same and can
+        // be simulated.
+        let process = u32::try_from(io.random() >> 32).expect("32 bits");
+        Self {
+            me,
+            owner,
+            address,
+            tables: Tables::default(),
+            offsets: Offsets::default(),
+            acks: Acks::default(),
+            held: HeldPulls::default(),
+            cold: FxHashMap::default(),
+            delay: Delay::new(&config.message_delay_level),
+            stats: Stats::new(io.now()),
+            stamp: Stamp::new(&config),
+            keys: UniqueKeys::new(address.ip(), process, u32::from(me.0)),
+            text: String::new(),
+            draining: false,
+            alarm: None,
+            alarm_token,
+            unreported_since: None,
+            arrivals: Vec::new(),
+            tickets: Vec::new(),
+            woken: Vec::new(),
+            config,
+            store,
+        }
+    }
+
+    /// One request, from a connection of this shard or from another shard.
+    pub(crate) fn request(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) {
+        let caller = incoming.caller;
+        let served = match incoming.command.code {
+            request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
+                self.send(wire, incoming)
+            }
+            request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => self.pull(wire, incoming),
+            request::CONSUMER_SEND_MSG_BACK => self.send_back(wire, incoming),
+            request::UPDATE_CONSUMER_OFFSET => self.update_consumer_offset(wire, incoming),
+            request::QUERY_CONSUMER_OFFSET => self.query_consumer_offset(wire, incoming),
+            request::GET_MAX_OFFSET => self.max_offset(wire, incoming),
+            request::GET_MIN_OFFSET => self.min_offset(wire, incoming),
+            request::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(wire, incoming),
+            request::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(wire, incoming),
+            request::VIEW_MESSAGE_BY_ID => self.view_message(wire, incoming),
+            request::QUERY_MESSAGE => self.query_message(wire, incoming),
+            request::END_TRANSACTION => self.end_transaction(wire, incoming),
+            _ => {
+                self.forward(wire, self.owner.coordination(), &incoming);
+                Ok(())
+            }
+        };
+        if let Err(error) = served {
+            wire.refuse(&caller, response::SYSTEM_ERROR, &error.to_string());
+        }
+    }
+
+    /// Passes a request on to the shard that serves it.
+    pub(crate) fn forward(&mut self, wire: &mut Wire<'_>, to: ShardId, incoming: &Incoming<'_>) {
+        let mut request = incoming.keep(wire.post);
+        let mut caller = incoming.caller;
+        if to != self.owner.coordination() {
+            self.admit(wire, &mut caller, incoming);
+            request.origin = caller.origin;
+        }
+        wire.note_known_to(&caller, to);
+        if wire.post.forward(wire.io, to, request).is_err() {
+            wire.refuse(&caller, response::SYSTEM_BUSY, OVERLOAD);
+        }
+    }
+
+    /// Counts a request that carries messages as in flight on its connection until it is answered.
+    pub(crate) fn admit(&mut self, wire: &mut Wire<'_>, caller: &mut Caller, incoming: &Incoming<'_>) {
+        let is_pull = matches!(incoming.command.code, request::PULL_MESSAGE | request::LITE_PULL_MESSAGE);
+        if caller.origin.shard == self.me && caller.origin.admitted == 0 && !is_pull {
+            let bytes = incoming.frame.len();
+            caller.origin.admitted = u32::try_from(bytes).expect("a frame has at most 16 MiB");
+            wire.connections.admit(wire.io, caller.origin.connection, bytes);
+        }
+    }
+
+    /// Asks the coordination shard to create what the request needs; the request comes back. `false`: that was tried as
+    /// often as it may be, the thing cannot be had.
+    pub(crate) fn ensure(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>, what: Ensure) -> bool {
+        if incoming.ensured >= ENSURES_MAX {
+            return false;
+        }
+        let mut request = incoming.keep(wire.post);
+        request.ensured += 1;
+        let coordination = self.owner.coordination();
+        if wire.post.has_room(wire.io, coordination) {
+            wire.post.mail(wire.io, coordination, ShardMessage::Ensure { what, request });
+        } else {
+            wire.refuse(&incoming.caller, response::SYSTEM_BUSY, OVERLOAD);
+        }
+        true
+    }
+
+    /// See the module's text.
+    pub(crate) fn end_of_turn(&mut self, wire: &mut Wire<'_>) {
+        self.repeat_reads(wire);
+        self.answer_acknowledged(wire);
+        self.wake_pulls(wire);
+        self.deliver_due(wire);
+        self.store.end_of_turn(wire.io);
+        self.report(wire, false);
+        self.set_alarm(wire);
+    }
+
+    fn repeat_reads(&mut self, wire: &mut Wire<'_>) {
+        let mut tickets = std::mem::take(&mut self.tickets);
+        self.store.take_completed_reads(&mut tickets);
+        for ticket in tickets.drain(..) {
+            match self.cold.remove(&ticket) {
+                Some(Cold::Pull(pull)) => self.run_pull(wire, pull),
+                Some(Cold::SendBack(work)) => self.run_send_back(wire, *work),
+                Some(Cold::View(view)) => self.run_view(wire, view),
+                Some(Cold::Delay(level)) => self.delay.read_completed(level),
+                None => {}
+            }
+        }
+        self.tickets = tickets;
+    }
+
+    fn wake_pulls(&mut self, wire: &mut Wire<'_>) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        let mut woken = std::mem::take(&mut self.woken);
+        self.store.take_arrivals(&mut arrivals);
+        for arrival in arrivals.drain(..) {
+            self.delay.arrived(&arrival);
+            let Arrival { topic, queue_id, queue_offset, tags_code, .. } = &arrival;
+            self.held.wake(topic, *queue_id, *queue_offset, *tags_code, &mut woken);
+        }
+        if self.draining {
+            self.held.take_all(&mut woken);
+        }
+        self.held.take_due(wire.io.now(), &mut woken);
+        for pull in woken.drain(..) {
+            self.run_pull(wire, pull);
+        }
+        self.arrivals = arrivals;
+        self.woken = woken;
+    }
+
+    /// Notes that something has to be reported within [`REPORT_AFTER`].
+    pub(crate) fn report_soon(&mut self, now: Monotonic) {
+        self.unreported_since.get_or_insert(now);
+    }
+
+    /// Sends changed offsets and delay progress to the coordination shard, if it is time or `at_once`.
+    pub(crate) fn report(&mut self, wire: &mut Wire<'_>, at_once: bool) {
+        let Some(since) = self.unreported_since else { return };
+        if !at_once && !self.offsets.is_full() && wire.io.now().since(since) < REPORT_AFTER {
+            return;
+        }
+        self.unreported_since = None;
+        let coordination = self.owner.coordination();
+        let offsets = self.offsets.take_changes();
+        if !offsets.is_empty() {
+            wire.post.mail(wire.io, coordination, ShardMessage::OffsetCommits(offsets));
+        }
+        let progress = self.delay.take_progress();
+        if !progress.is_empty() {
+            wire.post.mail(wire.io, coordination, ShardMessage::DelayProgress(progress));
+        }
+    }
+
+    /// Everything that was accepted is answered, or will never be.
+    pub(crate) fn is_drained(&self) -> bool {
+        let log_is_quiet = self.store.acknowledged() == self.store.appended() || self.store.poisoned().is_some();
+        self.acks.is_empty() && self.cold.is_empty() && self.held.is_empty() && log_is_quiet
+    }
+
+    /// The time limit of a send that waits for the disk; `None` where it may take as long as it takes.
+    pub(crate) fn flush_limit(&self) -> Option<Duration> {
+        let limit = Duration::from_millis(self.config.sync_flush_timeout);
+        (self.config.flush_disk_type == FlushDiskType::Sync).then_some(limit)
+    }
+
+    /// One timer for everything that has a time: it only has to make a turn happen.
+    fn set_alarm(&mut self, wire: &mut Wire<'_>) {
+        let now = wire.io.now();
+        let report = self.unreported_since.map(|since| since + REPORT_AFTER);
+        let late = self.flush_limit().and_then(|limit| Some(self.acks.oldest_client_since()? + limit));
+        let delay = self.delay.next_due(now, wire.io.wall_ms()).map(|due| due.min(now + ALARM_MAX));
+        let Some(next) = [self.held.next_deadline(), report, late, delay].into_iter().flatten().min() else { return };
+        match self.alarm {
+            Some((at, _)) if at <= next => {}
+            before => {
+                if let Some((_, timer)) = before {
+                    wire.io.cancel_timer(timer);
+                }
+                self.alarm = Some((next, wire.io.timer(next, self.alarm_token)));
+            }
+        }
+    }
+
+    /// The alarm's timer fired; the turn's end does the rest.
+    pub(crate) fn alarm_fired(&mut self) {
+        self.alarm = None;
+    }
+
+    /// New settings.
+    pub(crate) fn set_config(&mut self, config: Arc<BrokerConfig>) {
+        self.stamp = Stamp::new(&config);
+        self.config = config;
+    }
+}
+
+/// How handlers end: an error is answered as code 1 with its text.
+pub(crate) type Served = Result<(), FieldError>;

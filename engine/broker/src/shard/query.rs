@@ -1,0 +1,124 @@
+//! Questions about single queues and messages: 29, 30, 31, 32, 33, and 12.
+
+use ringmq_remoting::FieldValue;
+use ringmq_remoting::code::response;
+use ringmq_remoting::request::{GetMaxOffsetHeader, QueryMessageHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader};
+use ringmq_store::{Boundary, PhysicalOffset, ReadError, RecordRead};
+
+use super::incoming::Incoming;
+use super::plane::{Cold, Plane, Served};
+use super::wire::{Answer, Caller, OVERLOAD, Wire};
+
+/// A message that is looked at by its id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    caller: Caller,
+    offset: PhysicalOffset,
+}
+
+impl Plane {
+    /// GET_MAX_OFFSET (30). What is not acknowledged is not exposed, whether `committed` is asked for or not.
+    pub(crate) fn max_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = GetMaxOffsetHeader::from_command(&incoming.command)?;
+        if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
+            return Ok(());
+        }
+        let offset = self.store.max_offset(&header.topic, header.queue_id).unwrap_or(0);
+        answer_offset(wire, &incoming.caller, offset);
+        Ok(())
+    }
+
+    /// GET_MIN_OFFSET (31).
+    pub(crate) fn min_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = QueueHeader::from_command(&incoming.command)?;
+        if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
+            return Ok(());
+        }
+        let offset = self.store.min_offset(&header.topic, header.queue_id).unwrap_or(-1);
+        answer_offset(wire, &incoming.caller, offset);
+        Ok(())
+    }
+
+    /// SEARCH_OFFSET_BY_TIMESTAMP (29).
+    pub(crate) fn search_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = SearchOffsetHeader::from_command(&incoming.command)?;
+        let (topic, queue_id) = (&header.topic, header.queue_id);
+        if self.pass_on(wire, &incoming, topic, queue_id) {
+            return Ok(());
+        }
+        let is_upper = header.boundary_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("UPPER"));
+        let boundary = if is_upper { Boundary::Upper } else { Boundary::Lower };
+        let offset = self.store.offset_by_time(topic, queue_id, header.timestamp, boundary).unwrap_or(0);
+        answer_offset(wire, &incoming.caller, offset);
+        Ok(())
+    }
+
+    /// GET_EARLIEST_MSG_STORETIME (32).
+    pub(crate) fn earliest_store_time(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = QueueHeader::from_command(&incoming.command)?;
+        if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
+            return Ok(());
+        }
+        let time = self.store.earliest_store_time(&header.topic, header.queue_id).unwrap_or(-1);
+        wire.answer(&incoming.caller, Answer::success(&[("timestamp", FieldValue::Int(time))]));
+        Ok(())
+    }
+
+    /// VIEW_MESSAGE_BY_ID (33): the shard is part of the offset.
+    pub(crate) fn view_message(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        let header = ViewMessageHeader::from_command(&incoming.command)?;
+        let caller = incoming.caller;
+        match PhysicalOffset::from_signed(header.offset).filter(|o| o.shard().0 < self.owner.shards()) {
+            Some(offset) if offset.shard() == self.me => self.run_view(wire, View { caller, offset }),
+            Some(offset) => self.forward(wire, offset.shard(), &incoming),
+            None => refuse_view(wire, &caller, header.offset),
+        }
+        Ok(())
+    }
+
+    /// Reads the record, now or when it has come from disk.
+    pub(crate) fn run_view(&mut self, wire: &mut Wire<'_>, view: View) {
+        let View { caller, offset } = view;
+        match self.store.record_at(wire.io, offset) {
+            RecordRead::Ready(record) => {
+                wire.answer(&caller, Answer { code: response::SUCCESS, body: vec![record], ..Answer::default() });
+            }
+            RecordRead::Wait(ticket) => {
+                self.cold.insert(ticket, Cold::View(view));
+            }
+            RecordRead::Missing => refuse_view(wire, &caller, offset.signed()),
+            RecordRead::Failed(ReadError::Busy) => wire.refuse(&caller, response::SYSTEM_BUSY, OVERLOAD),
+            RecordRead::Failed(error) => wire.refuse(&caller, response::SYSTEM_ERROR, &error.to_string()),
+        }
+    }
+
+    /// QUERY_MESSAGE (12).
+    pub(crate) fn query_message(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+        QueryMessageHeader::from_command(&incoming.command)?;
+        let remark = "can not find message, maybe time range not correct: this version of RingMQ does not index keys";
+        let fields =
+            [("indexLastUpdatePhyoffset", FieldValue::Int(0)), ("indexLastUpdateTimestamp", FieldValue::Int(0))];
+        let code = response::QUERY_NOT_FOUND;
+        wire.answer(&incoming.caller, Answer { code, remark: Some(remark), fields: &fields, body: Vec::new() });
+        Ok(())
+    }
+
+    /// Passes the request on if another shard owns the queue.
+    pub(crate) fn pass_on(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>, topic: &str, queue_id: i32) -> bool {
+        let owner = self.owner.of(topic, queue_id);
+        if owner == self.me {
+            return false;
+        }
+        self.forward(wire, owner, incoming);
+        true
+    }
+}
+
+fn refuse_view(wire: &mut Wire<'_>, caller: &Caller, offset: i64) {
+    wire.refuse(caller, response::SYSTEM_ERROR, &format!("can not find message by the offset, {offset}"));
+}
+
+/// Code 0 and an offset.
+pub(crate) fn answer_offset(wire: &mut Wire<'_>, caller: &Caller, offset: i64) {
+    wire.answer(caller, Answer::success(&[("offset", FieldValue::Int(offset))]));
+}
