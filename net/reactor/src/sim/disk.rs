@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::core::{Completion, Core, Due, ShardKey};
 use super::faults::Scripted;
-use super::files::{Content, Snapshot};
+use super::files::{Content, PathToDisk, Snapshot};
 use super::names::{Names, Node, absolute};
 use super::{DiskFaults, FaultKind, Rng};
 use crate::{FileId, FileOp, FileValue, OpenOptions, PAGE_BYTES, Space, Token, WriteData};
@@ -58,6 +58,7 @@ struct Operation {
     applied: bool,
     /// The flush that is part of it.
     flush: Option<(u64, Snapshot)>,
+    path_to_disk: PathToDisk,
 }
 
 fn os_error(number: i32) -> io::Error {
@@ -104,15 +105,16 @@ impl FileOp {
     }
 }
 
-/// Copies what is to be written as it is at this moment.
-fn bytes_of(data: &WriteData) -> Vec<u8> {
+/// What is to be written, as it is at this moment: not to be kept longer than that.
+fn bytes_of(data: &WriteData) -> &[u8] {
     match data {
-        WriteData::Bytes(bytes) => bytes.to_vec(),
-        WriteData::Aligned(buffer) => (**buffer).as_ref().to_vec(),
+        WriteData::Bytes(bytes) => bytes,
+        WriteData::Aligned(buffer) => (**buffer).as_ref(),
         WriteData::Block(slice) => {
             // SAFETY: the slice lies in memory that it keeps alive and that is initialised. A simulated world and all of
-            // its services live on one thread, and none of them runs now: nobody writes to the block while we read.
-            unsafe { std::slice::from_raw_parts(slice.as_ptr(), slice.len()) }.to_vec()
+            // its services live on one thread, and none of them runs before the caller is done: nobody writes to the
+            // block while these bytes are borrowed.
+            unsafe { std::slice::from_raw_parts(slice.as_ptr(), slice.len()) }
         }
     }
 }
@@ -197,6 +199,7 @@ impl Disk {
     fn submit(&mut self, shard: ShardKey, token: Token, op: FileOp, opens: FileId, rng: &mut Rng) -> u64 {
         let mut outcome = None;
         let mut flush = None;
+        let mut path_to_disk = PathToDisk::PageCache;
         let handle = op.handle().and_then(|file| self.handles.get_mut(&(shard, file)));
         if op.handle().is_some() && handle.is_none() {
             outcome = Some(Err(os_error(libc::EBADF)));
@@ -207,6 +210,9 @@ impl Disk {
         };
         if let Some(handle) = handle {
             handle.in_flight += 1;
+            if handle.options.direct {
+                path_to_disk = PathToDisk::Direct;
+            }
             if let FileOp::SyncData(_) = op {
                 // What counts is what was written when the flush was asked for.
                 let file = self.files.get_mut(&handle.file).expect("open files exist");
@@ -225,7 +231,7 @@ impl Disk {
             }
         }
         let number = self.number();
-        let operation = Operation { shard, token, op, opens, outcome, applied: false, flush };
+        let operation = Operation { shard, token, op, opens, outcome, applied: false, flush, path_to_disk };
         self.operations.insert(number, operation);
         number
     }
@@ -261,10 +267,10 @@ impl Disk {
         let bytes = bytes_of(data);
         let content = &mut self.files.get_mut(&number).expect("open files exist").content;
         if failed {
-            write_part(content, offset, &bytes, rng);
+            write_part(content, offset, bytes, rng);
             return;
         }
-        content.write(offset, &bytes);
+        content.write(offset, bytes);
         if *durable {
             operation.flush = Some((number, content.begin_flush_range(offset, length)));
             if rng.chance(self.faults.sync_error) {
@@ -294,7 +300,7 @@ impl Disk {
             && let Some(file) = self.files.get_mut(&file)
         {
             if failed {
-                file.content.fail_flush(&snapshot, rng);
+                file.content.fail_flush(&snapshot, operation.path_to_disk, rng);
             } else {
                 file.content.end_flush(&snapshot);
             }
@@ -485,7 +491,7 @@ impl Disk {
                     && self.take_space(number, (offset + bytes.len() as u64).next_multiple_of(PAGE))
                 {
                     let content = &mut self.files.get_mut(&number).expect("open files exist").content;
-                    write_part(content, offset, &bytes, rng);
+                    write_part(content, offset, bytes, rng);
                 }
             }
             op @ (FileOp::Rename { .. }
