@@ -9,9 +9,12 @@ fn json_frame(header: &str, body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Parses a JSON header and compares the text of its fields; `Err` holds the error's text.
+/// Code and fields of a header, or the text of the error.
+type Expected<'a> = Result<(i32, &'a [(&'a str, &'a str)]), &'a str>;
+
+/// Parses a JSON header and compares the text of its fields.
 #[track_caller]
-fn check(header: &str, expected: Result<(i32, &[(&str, &str)]), &str>) {
+fn check(header: &str, expected: Expected<'_>) {
     let frame = json_frame(header, b"");
     match (Command::parse(&frame), expected) {
         (Ok(command), Ok((code, fields))) => {
