@@ -114,3 +114,15 @@ impl Drop for Sleep {
         }
     }
 }
+
+impl std::fmt::Debug for FileCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileCall({})", self.0.id)
+    }
+}
+
+impl std::fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sleep({})", self.0.id)
+    }
+}
