@@ -25,6 +25,8 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq)]
         pub struct BrokerConfig {
             $($(#[$doc])* pub $field: $type,)+
+            /// The file it was read from, which request 25 rewrites.
+            pub file: Option<PathBuf>,
             /// Obeyed keys that were given (file, command line, request 25), canonical names.
             pub(super) given: BTreeMap<String, String>,
             /// Given keys that are not obeyed.
@@ -36,6 +38,7 @@ macro_rules! settings {
             pub(super) fn defaults($host: &HostFacts) -> Self {
                 Self {
                     $($field: $default,)+
+                    file: None,
                     given: BTreeMap::new(),
                     other: BTreeMap::new(),
                 }
@@ -164,8 +167,6 @@ settings! { host;
     max_filter_message_size: u32 = "maxFilterMessageSize", Live, 16_000;
     /// How often changed consumer offsets are written.
     flush_consumer_offset_interval: u64 = "flushConsumerOffsetInterval", Live, 5_000;
-    /// Reset commands (222) work on the broker alone, as in 5.2 and later.
-    use_server_side_reset_offset: bool = "useServerSideResetOffset", Live, true;
     /// Members of a group are told when one comes or goes.
     notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", Live, true;
     /// They are told at once, else every 15 s.

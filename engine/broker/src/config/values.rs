@@ -1,5 +1,7 @@
 //! Kinds of values that only the broker's configuration has.
 
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use ringmq_transport::properties_file::{SettingValue, ValueError};
@@ -81,34 +83,68 @@ impl SettingValue for BrokerRole {
 }
 
 /// `namesrvAddr`: addresses separated by `;`. Empty: the broker runs without name servers.
+///
+/// Numeric addresses and `localhost` are known at once; host names are looked up by [`NameServers::look_up`], which is
+/// for the time before shards exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NameServers(Vec<String>);
+pub struct NameServers(Vec<NameServer>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NameServer {
+    text: String,
+    address: Option<SocketAddr>,
+}
 
 impl NameServers {
     /// `host:port` each, in the order given, without duplicates.
-    #[must_use]
-    pub fn addresses(&self) -> &[String] {
-        &self.0
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|server| server.text.as_str())
     }
+
+    /// Those whose address is known.
+    #[must_use]
+    pub fn resolved(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|server| server.address).collect()
+    }
+
+    /// Looks host names up, blocking. The list says which have no address, and why.
+    pub fn look_up(&mut self) -> Vec<(String, io::Error)> {
+        let mut failed = Vec::new();
+        for server in self.0.iter_mut().filter(|server| server.address.is_none()) {
+            match server.text.to_socket_addrs().map(|mut addresses| addresses.next()) {
+                Ok(Some(address)) => server.address = Some(address),
+                Ok(None) => failed.push((server.text.clone(), io::Error::from(io::ErrorKind::NotFound))),
+                Err(error) => failed.push((server.text.clone(), error)),
+            }
+        }
+        failed
+    }
+}
+
+fn known_address(text: &str, port: u16) -> Option<SocketAddr> {
+    if text.rsplit_once(':').is_some_and(|(host, _)| host == "localhost") {
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse().ok()
 }
 
 impl SettingValue for NameServers {
     fn read(key: &str, value: &str) -> Result<Self, ValueError> {
-        let mut list: Vec<String> = Vec::new();
+        let mut list: Vec<NameServer> = Vec::new();
         for part in value.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let port = part.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-            if !port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+            let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) else {
                 return Err(bad(key, value, "host:port, several separated by ';',"));
-            }
-            if !list.iter().any(|known| known == part) {
-                list.push(part.to_owned());
+            };
+            if !list.iter().any(|known| known.text == part) {
+                list.push(NameServer { text: part.to_owned(), address: known_address(part, port) });
             }
         }
         Ok(Self(list))
     }
 
     fn text(&self) -> String {
-        self.0.join(";")
+        self.texts().collect::<Vec<_>>().join(";")
     }
 }
 
@@ -181,8 +217,12 @@ mod tests {
     #[test]
     fn name_servers_are_a_list_without_duplicates() {
         let list = NameServers::read("k", " a:1 ;b:2;;a:1; [::1]:3").expect("valid");
-        assert_eq!(list.addresses(), &["a:1", "b:2", "[::1]:3"]);
-        assert_eq!(NameServers::read("k", "").expect("empty is allowed").addresses().len(), 0);
+        assert_eq!(list.texts().collect::<Vec<_>>(), ["a:1", "b:2", "[::1]:3"]);
+        assert_eq!(list.resolved().len(), 1);
+        let list = NameServers::read("k", "localhost:5;10.0.0.1:6").expect("valid");
+        let addresses: Vec<String> = list.resolved().iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["127.0.0.1:5", "10.0.0.1:6"]);
+        assert_eq!(NameServers::read("k", "").expect("empty is allowed").texts().count(), 0);
         assert!(NameServers::read("k", "host").is_err());
         assert!(NameServers::read("k", ":9876").is_err());
     }

@@ -1,0 +1,284 @@
+//! Start and stop of the broker, as the coordination shard leads them. See `crate::message` for the handshakes.
+//!
+//! ```text
+//!   Loading ──▶ Starting ──▶ Serving ──▶ Draining ──▶ Exiting ──▶ (exit)
+//!      │            │  a shard failed, or Stop came early  ▲
+//!      └────────────┴──────────────────────────────────────┘
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ringmq_reactor::{AcceptTo, Context, ListenerId, ShardId};
+use tracing::{error, info};
+
+use super::core::Core;
+use super::registration::Registration;
+use super::{housekeeping, loading};
+use crate::message::{CLIENT_LISTENER, ShardMessage};
+
+/// What the broker's owner (the process, a test) may want to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerEvent {
+    /// Clients are served.
+    Serving {
+        /// The address that clients are told.
+        address: SocketAddr,
+        /// What is listened on.
+        listening: Vec<SocketAddr>,
+    },
+    /// The broker cannot start; the process ends.
+    StartFailed {
+        /// Why, for the operator.
+        cause: String,
+    },
+    /// Everything is on disk; the process ends.
+    Stopped,
+}
+
+/// Hears events, on the coordination shard's thread: it must not block.
+pub type OnBrokerEvent = Box<dyn FnMut(BrokerEvent) + Send>;
+
+/// Hands events to the owner.
+pub struct Notices(OnBrokerEvent);
+
+impl Notices {
+    /// To this listener.
+    #[must_use]
+    pub fn new(on_event: OnBrokerEvent) -> Self {
+        Self(on_event)
+    }
+
+    fn tell(&mut self, event: BrokerEvent) {
+        (self.0)(event);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Files are being read.
+    Loading,
+    /// Data shards open their stores.
+    Starting,
+    /// Clients are served.
+    Serving,
+    /// Data shards finish what was accepted, name servers are told.
+    Draining,
+    /// Files are being written for the last time.
+    Saving,
+    /// Data shards close.
+    Exiting,
+    /// Nothing is left.
+    Gone,
+}
+
+/// See the module's text.
+pub struct Lifecycle {
+    core: Rc<Core>,
+    notices: Notices,
+    phase: Phase,
+    /// Shards that have reached the phase's goal.
+    arrived: u16,
+    listeners: Vec<ListenerId>,
+    stop_asked: bool,
+    failure: Option<String>,
+    loaded: Rc<RefCell<Option<Result<(), String>>>>,
+    /// Set when the name servers have been told and the files are written.
+    unregistered: Rc<Cell<bool>>,
+    saved: Rc<Cell<bool>>,
+    exited: u16,
+}
+
+impl Lifecycle {
+    /// Before the start.
+    #[must_use]
+    pub fn new(core: Rc<Core>, notices: Notices) -> Self {
+        Self {
+            core,
+            notices,
+            phase: Phase::Loading,
+            arrived: 0,
+            listeners: Vec::new(),
+            stop_asked: false,
+            failure: None,
+            loaded: Rc::default(),
+            unregistered: Rc::default(),
+            saved: Rc::default(),
+            exited: 0,
+        }
+    }
+
+    /// Start, steps 1 and 2.
+    pub fn start(&mut self, now_ms: u64) {
+        self.core.boot_ms.set(now_ms);
+        *self.core.mornings.borrow_mut() = super::runtime_info::Mornings::new(now_ms);
+        let (core, loaded) = (Rc::clone(&self.core), Rc::clone(&self.loaded));
+        self.core.io.spawn(async move {
+            let outcome = loading::load(&core).await.map_err(|error| error.to_string());
+            *loaded.borrow_mut() = Some(outcome);
+        });
+    }
+
+    /// A data shard can serve.
+    pub fn ready(&mut self) {
+        self.arrived += 1;
+    }
+
+    /// Something cannot serve.
+    pub fn start_failed(&mut self, cause: &str) {
+        error!(cause, "the broker cannot start");
+        // The first cause is the one to tell; others often follow from it.
+        self.failure.get_or_insert_with(|| cause.to_owned());
+    }
+
+    /// The process was asked to stop.
+    pub fn stop(&mut self) {
+        if !self.stop_asked {
+            info!("stopping");
+        }
+        self.stop_asked = true;
+    }
+
+    /// A data shard has finished what it had accepted.
+    pub fn drained(&mut self) {
+        self.arrived += 1;
+    }
+
+    /// A data shard has closed.
+    pub fn exited(&mut self) {
+        self.exited += 1;
+    }
+
+    /// Goes on as far as possible.
+    pub fn advance(&mut self, io: &mut dyn Context<ShardMessage>) {
+        loop {
+            let next = match self.phase {
+                Phase::Loading => self.after_loading(),
+                Phase::Starting => self.after_starting(io),
+                Phase::Serving => self.after_serving(io),
+                Phase::Draining => self.after_draining(),
+                Phase::Saving => self.saved.get().then(|| self.exit_all()),
+                Phase::Exiting => self.after_exiting(io),
+                Phase::Gone => None,
+            };
+            let Some(next) = next else { return };
+            info!(from = ?self.phase, to = ?next, "broker");
+            self.phase = next;
+        }
+    }
+
+    fn after_loading(&mut self) -> Option<Phase> {
+        match self.loaded.borrow_mut().take()? {
+            Ok(()) => Some(Phase::Starting),
+            Err(cause) => {
+                error!(cause, "the broker cannot start");
+                self.failure = Some(cause);
+                Some(self.exit_all())
+            }
+        }
+    }
+
+    fn after_starting(&mut self, io: &mut dyn Context<ShardMessage>) -> Option<Phase> {
+        if self.failure.is_some() || self.stop_asked {
+            return Some(self.exit_all());
+        }
+        if self.arrived < self.core.owner.shards() {
+            return None;
+        }
+        self.arrived = 0;
+        if let Err(cause) = self.listen(io) {
+            self.start_failed(&cause);
+            return Some(self.exit_all());
+        }
+        housekeeping::spawn(&self.core);
+        let servers = self.core.config().name_servers.resolved();
+        Registration::set_servers(&self.core, &servers);
+        self.core.registration.changed();
+        Some(Phase::Serving)
+    }
+
+    fn listen(&mut self, io: &mut dyn Context<ShardMessage>) -> Result<(), String> {
+        let config = self.core.config();
+        let shards: Vec<ShardId> = self.core.data_shards().collect();
+        let mut listening = Vec::new();
+        for port in [Some(config.listen_port), config.vip_port()].into_iter().flatten() {
+            let address = SocketAddr::new(config.bind_address, port);
+            let listener = io
+                .listen(address, AcceptTo::RoundRobin(shards.clone()), CLIENT_LISTENER)
+                .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            self.listeners.push(listener);
+            listening.push(io.local_address(listener).unwrap_or(address));
+        }
+        let port = listening[0].port();
+        self.core.port.set(port);
+        if port != config.listen_port {
+            // Data shards put the port into message ids.
+            let mut actual = (*config).clone();
+            actual.listen_port = port;
+            actual.ha_listen_port = port.saturating_add(1);
+            self.core.set_config(actual);
+        }
+        self.notices.tell(BrokerEvent::Serving { address: self.core.address(), listening });
+        Ok(())
+    }
+
+    fn after_serving(&mut self, io: &mut dyn Context<ShardMessage>) -> Option<Phase> {
+        if !self.stop_asked {
+            return None;
+        }
+        self.core.stopping.set(true);
+        for listener in self.listeners.drain(..) {
+            io.close_listener(listener);
+        }
+        self.core.mail_all(|| ShardMessage::Drain);
+        let (core, unregistered) = (Rc::clone(&self.core), Rc::clone(&self.unregistered));
+        self.core.io.spawn(async move {
+            Registration::unregister(&core).await;
+            unregistered.set(true);
+        });
+        Some(Phase::Draining)
+    }
+
+    fn after_draining(&mut self) -> Option<Phase> {
+        if self.arrived < self.core.owner.shards() || !self.unregistered.get() {
+            return None;
+        }
+        let (core, saved) = (Rc::clone(&self.core), Rc::clone(&self.saved));
+        self.core.io.spawn(async move {
+            for file in [&core.offsets_file, &core.delay_file, &core.topics_file, &core.groups_file] {
+                if let Err(error) = file.save().await {
+                    error!(%error, "lost at stop");
+                }
+            }
+            saved.set(true);
+        });
+        Some(Phase::Saving)
+    }
+
+    fn exit_all(&self) -> Phase {
+        self.core.stopping.set(true);
+        self.core.mail_all(|| ShardMessage::Exit);
+        Phase::Exiting
+    }
+
+    fn after_exiting(&mut self, io: &mut dyn Context<ShardMessage>) -> Option<Phase> {
+        if self.exited < self.core.owner.shards() {
+            return None;
+        }
+        let event = match self.failure.take() {
+            Some(cause) => BrokerEvent::StartFailed { cause },
+            None => BrokerEvent::Stopped,
+        };
+        self.notices.tell(event);
+        io.exit();
+        Some(Phase::Gone)
+    }
+}
+
+impl fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.phase)
+    }
+}

@@ -1,0 +1,138 @@
+//! Consumer groups: 200, 225, 207, 201, 352, 353.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringmq_remoting::body::{SubscriptionGroupConfig, SubscriptionGroupList};
+use ringmq_remoting::code::response;
+use ringmq_remoting::json::{ToJson, Writer, to_text};
+use ringmq_remoting::request::{DeleteGroupHeader, GroupHeader, GroupTopicHeader};
+use tracing::{error, info};
+
+use super::{Answer, Outcome, Refusal, Request};
+use crate::coordination::core::{Core, Response};
+use crate::message::Question;
+
+async fn save(core: &Core) -> Result<(), Refusal> {
+    core.groups_file.touch();
+    Ok(core.groups_file.save().await?)
+}
+
+/// Makes a group that a request needs, if that is allowed.
+pub(super) async fn ensure(core: &Core, group: &str) {
+    if core.groups.borrow_mut().create_on_demand(group, &core.config(), core.now_ms()) {
+        info!(group, "consumer group created on demand");
+        core.groups_file.touch();
+    }
+    if let Err(error) = core.groups_file.save().await {
+        error!(group, %error, "a new consumer group is not usable before it can be written");
+    }
+}
+
+/// 200
+pub(super) fn update(core: &Rc<Core>, request: &Request) -> Outcome {
+    let wanted = SubscriptionGroupConfig::from_json(request.command().body);
+    store(core, request, wanted.map(|wanted| vec![wanted]).map_err(Refusal::from))
+}
+
+/// 225
+pub(super) fn update_list(core: &Rc<Core>, request: &Request) -> Outcome {
+    let list = SubscriptionGroupList::from_json(request.command().body);
+    store(core, request, list.map(|list| list.group_config_list).map_err(Refusal::from))
+}
+
+fn store(
+    core: &Rc<Core>,
+    request: &Request,
+    wanted: Result<Vec<SubscriptionGroupConfig>, Refusal>,
+) -> Outcome {
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(refusal) => return Outcome::Now(Err(refusal)),
+    };
+    for group in wanted {
+        info!(peer = %request.origin.peer, group = group.group_name, "consumer group update asked for");
+        if let Err(error) = core.groups.borrow_mut().update(group, core.now_ms()) {
+            return Outcome::Now(Err(error.into()));
+        }
+    }
+    let core = Rc::clone(core);
+    Outcome::later(async move { save(&core).await.map(|()| Response::success()) })
+}
+
+/// 207
+pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
+    let (group, with_offsets) = match DeleteGroupHeader::from_command(&request.command()) {
+        Ok(header) => (header.group_name.into_owned(), header.clean_offset.unwrap_or(false)),
+        Err(error) => return Outcome::Now(Err(error.into())),
+    };
+    info!(peer = %request.origin.peer, group, with_offsets, "consumer group deletion asked for");
+    let core = Rc::clone(core);
+    Outcome::later(async move {
+        if core.groups.borrow_mut().delete(&group, core.now_ms()) {
+            save(&core).await?;
+        }
+        if with_offsets {
+            core.ask_all(Question::DeleteGroupOffsets { group: Arc::from(group.as_str()) }).await?;
+            if core.offsets.borrow_mut().remove_group(&group) {
+                core.offsets_file.touch();
+                core.offsets_file.save().await?;
+            }
+        }
+        Ok(Response::success())
+    })
+}
+
+/// 201
+pub(super) fn all(core: &Core) -> Answer {
+    Ok(Response::body(core.groups.borrow().wrapper().to_json()))
+}
+
+/// 352
+pub(super) fn one(core: &Core, request: &Request) -> Answer {
+    let command = request.command();
+    let group = GroupHeader::from_command(&command)?.group;
+    let groups = core.groups.borrow();
+    let config = groups.get(&group).ok_or_else(|| {
+        Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, format!("subscription group not exist, {group}"))
+    })?;
+    Ok(Response::body(config.to_json()))
+}
+
+struct Forbidden {
+    group: String,
+    topic: String,
+    readable: bool,
+}
+
+impl ToJson for Forbidden {
+    fn write(&self, out: &mut Writer) {
+        out.object(|object| {
+            object.member("group", &self.group);
+            object.member("readable", &self.readable);
+            object.member("topic", &self.topic);
+        });
+    }
+}
+
+/// 353
+pub(super) fn forbidden(core: &Rc<Core>, request: &Request) -> Outcome {
+    let command = request.command();
+    let read = || -> Result<_, Refusal> {
+        let header = GroupTopicHeader::from_command(&command)?;
+        Ok((header.group.into_owned(), header.topic.into_owned(), command.boolean("readable")?))
+    };
+    let (group, topic, wanted) = match read() {
+        Ok(read) => read,
+        Err(refusal) => return Outcome::Now(Err(refusal)),
+    };
+    let core = Rc::clone(core);
+    Outcome::later(async move {
+        if let Some(readable) = wanted {
+            core.groups.borrow_mut().set_readable(&group, &topic, readable, core.now_ms());
+            save(&core).await?;
+        }
+        let readable = core.groups.borrow().is_readable(&group, &topic);
+        Ok(Response::body(to_text(&Forbidden { group, topic, readable })))
+    })
+}
