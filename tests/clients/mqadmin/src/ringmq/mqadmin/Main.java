@@ -112,6 +112,10 @@ public final class Main {
 
     private void clusterList() throws Exception {
         Command command = admin("clusterList");
+        for (int i = 0; i < 20 && !command.says(cluster); i++) { // a broker that has just started registers a moment later
+            Thread.sleep(500);
+            command = admin("clusterList");
+        }
         if (!knownException) {
             command.clean();
         }
@@ -149,7 +153,8 @@ public final class Main {
     private void updateTopicChanges() throws Exception {
         Command command = admin("updateTopic", "-b", brokerAddress, "-t", topic, "-r", "" + QUEUES, "-w", "" + QUEUES).clean();
         that(command.says("create topic to " + brokerAddress + " success."), command.all());
-        that(route().contains("\"perm\":6,\"readQueueNums\":6,\"topicSysFlag\":0,\"writeQueueNums\":6"), "queues in " + route());
+        String route = route();
+        that(route.contains("\"perm\":6,\"readQueueNums\":6,\"topicSysFlag\":0,\"writeQueueNums\":6"), "queues in " + route);
     }
 
     private void topicList() throws Exception {
