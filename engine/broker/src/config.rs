@@ -14,6 +14,8 @@
 //! | unknown | kept, printed, warned about | |
 
 mod error;
+#[doc(hidden)]
+pub mod for_tests;
 mod host;
 mod other_keys;
 mod print;
@@ -63,6 +65,24 @@ impl BrokerConfig {
             properties.set(key, value);
         }
         Self::from_properties(&properties, host).map_err(|error| error.located_in(text))
+    }
+
+    /// As [`BrokerConfig::from_text`], from a file's bytes: UTF-8, or else ISO 8859-1, which is what Java takes such files for.
+    ///
+    /// # Errors
+    /// As [`BrokerConfig::from_text`].
+    pub fn from_bytes(
+        bytes: &[u8],
+        overrides: &[(&str, &str)],
+        host: &HostFacts,
+    ) -> Result<(Self, Vec<Notice>), ConfigError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::from_text(text, overrides, host),
+            Err(_) => {
+                let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+                Self::from_text(&text, overrides, host)
+            }
+        }
     }
 
     /// As [`BrokerConfig::from_text`], from parsed properties: errors carry no line.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ringmq_transport::properties_file::{SettingValue, ValueError};
 
 use super::HostFacts;
+use super::for_tests::ForTests;
 use super::values::{BrokerRole, DelayLevels, FlushDiskType, NameServers};
 
 /// When a change by request 25 takes effect.
@@ -31,6 +32,8 @@ macro_rules! settings {
             pub(super) given: BTreeMap<String, String>,
             /// Given keys that are not obeyed.
             pub(super) other: BTreeMap<String, String>,
+            #[doc(hidden)]
+            pub for_tests: ForTests,
         }
 
         impl BrokerConfig {
@@ -41,6 +44,7 @@ macro_rules! settings {
                     file: None,
                     given: BTreeMap::new(),
                     other: BTreeMap::new(),
+                    for_tests: ForTests::default(),
                 }
             }
 

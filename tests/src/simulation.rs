@@ -1,0 +1,34 @@
+//! A whole cluster in the simulator: one name server, one broker of three shards, producers and consumers that speak the
+//! wire protocol over the simulated network, and everything that can go wrong, from one seed.
+//!
+//! ```text
+//!   plan      what this seed is like: flush mode, load, which faults and how often
+//!   cluster   hosts, processes, restarts
+//!   chaos     does the harm, and undoes it
+//!   producer  sends, singly and in batches, several in flight, tries again after errors
+//!   consumer  heartbeats, long polling, commits of offsets
+//!   checker   reads everything back
+//!   ledger    the oracle: knows what was promised, compares it with what is seen
+//!   run       one seed from start to verdict
+//!   batch     many seeds on several threads
+//! ```
+//!
+//! What the oracle holds the broker to:
+//! - an acknowledged message is in the log at the offset it was acknowledged at, once, after every crash that its flush level
+//!   covers: SYNC_FLUSH any crash; ASYNC_FLUSH any killed process, and a power cut once the flush interval has passed;
+//! - queue offsets have no gap, no queue is reordered, a message that was once seen at an offset stays there;
+//! - nobody sees a message that was not sent, or one that a crash takes back;
+//! - committed consumer offsets lose at most the persistence interval;
+//! - the index after recovery gives what it gave before;
+//! - when the faults end, every producer and consumer makes progress again.
+
+pub mod batch;
+pub mod chaos;
+pub mod checker;
+pub mod cluster;
+pub mod consumer;
+pub mod ledger;
+pub mod plan;
+pub mod producer;
+pub mod run;
+pub mod wire;

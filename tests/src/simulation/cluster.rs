@@ -1,0 +1,222 @@
+//! The cluster: hosts, processes, and how they are started.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ringmq_broker::Broker;
+use ringmq_broker::config::for_tests::{ForTests, StoreScale};
+use ringmq_broker::config::{BrokerConfig, HostFacts};
+use ringmq_namesrv::{Namesrv, NamesrvConfig};
+use ringmq_reactor::sim::{DiskFaults, HostId, ProcessId, ProcessState, SimOptions, World};
+use ringmq_reactor::{TaskIo, task};
+use ringmq_remoting::body::TopicRouteData;
+use ringmq_remoting::code::response;
+use ringmq_transport::{Client, ClientOptions};
+
+use super::ledger::Shared;
+use super::plan::{Build, FlushMode, Plan, SHARDS, TOPICS};
+use super::{consumer, producer, wire};
+
+const NAME_SERVER: &str = "10.0.0.1:9876";
+const BROKER: &str = "10.0.0.2:10911";
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Room enough for every run.
+pub const DISK_BYTES: u64 = 64 << 30;
+
+/// See the module's text.
+pub struct Cluster {
+    /// Where it all happens.
+    pub world: World,
+    /// The broker's host.
+    pub broker_host: HostId,
+    /// Hosts of the clients.
+    pub client_hosts: [HostId; 2],
+    /// The broker, living or dead.
+    pub broker: ProcessId,
+    name_server_host: HostId,
+    name_server: ProcessId,
+    producers: Vec<ProcessId>,
+    consumers: Vec<ProcessId>,
+    plan: Plan,
+    shared: Shared,
+    /// Faults of the broker's disk are on.
+    disk_in_trouble: bool,
+}
+
+impl Cluster {
+    /// All hosts up, all processes started.
+    #[must_use]
+    pub fn new(plan: &Plan, shared: &Shared, trace_events: usize) -> Self {
+        let options = SimOptions {
+            clock_skew: Duration::from_millis(50),
+            disk_bytes: DISK_BYTES,
+            trace_events,
+            ..SimOptions::default()
+        };
+        let mut world = World::new(plan.seed, options);
+        let hosts: Vec<HostId> = (1..=4).map(|n| world.add_host([10, 0, 0, n].into())).collect();
+        let name_server = world.start(hosts[0], Namesrv::process(NamesrvConfig::new(Path::new("/namesrv"))));
+        let broker = world.start(hosts[1], Broker::process(broker_config(plan)));
+        shared.ledger().started(true);
+        world.start(hosts[2], topic_maker());
+        let producers =
+            (0..plan.producers).map(|n| world.start(hosts[2], producer::process(n, plan, shared)));
+        let producers = producers.collect();
+        let consumers =
+            (0..plan.consumers).map(|n| world.start(hosts[3], consumer::process(n, plan, shared)));
+        let consumers = consumers.collect();
+        Self {
+            world,
+            broker_host: hosts[1],
+            client_hosts: [hosts[2], hosts[3]],
+            broker,
+            name_server_host: hosts[0],
+            name_server,
+            producers,
+            consumers,
+            plan: plan.clone(),
+            shared: shared.clone(),
+            disk_in_trouble: false,
+        }
+    }
+
+    /// Whether the broker's process lives.
+    #[must_use]
+    pub fn broker_runs(&self) -> bool {
+        self.world.state(self.broker) == ProcessState::Running
+    }
+
+    /// Kills the broker's process.
+    pub fn kill_broker(&mut self) {
+        if self.broker_runs() {
+            self.world.kill(self.broker);
+            self.shared.ledger().killed(self.world.now());
+        }
+    }
+
+    /// Cuts the power of the broker's host.
+    pub fn cut_power(&mut self) {
+        self.world.power_cut(self.broker_host);
+        self.shared.ledger().power_cut(self.world.now());
+    }
+
+    /// Starts the broker if it does not run.
+    pub fn start_broker(&mut self) {
+        if !self.broker_runs() {
+            self.broker = self.world.start(self.broker_host, Broker::process(broker_config(&self.plan)));
+            self.shared.ledger().started(!self.disk_in_trouble);
+        }
+    }
+
+    /// Lets the broker's disk fail.
+    pub fn break_disk(&mut self, faults: DiskFaults) {
+        if faults.write_error > 0.0 || faults.sync_error > 0.0 {
+            self.disk_trouble();
+        }
+        self.world.set_disk_faults(self.broker_host, faults);
+    }
+
+    /// Leaves the broker's disk `bytes` of room.
+    pub fn fill_disk(&mut self, bytes: u64) {
+        self.disk_trouble();
+        self.world.set_disk_capacity(self.broker_host, bytes);
+    }
+
+    fn disk_trouble(&mut self) {
+        self.disk_in_trouble = true;
+        self.shared.ledger().disk_trouble(self.world.now());
+    }
+
+    /// Ends all faults of the broker's disk. A broker whose log is poisoned must be started again.
+    pub fn repair_disk(&mut self) {
+        self.disk_in_trouble = false;
+        self.world.set_disk_faults(self.broker_host, DiskFaults::default());
+        self.world.set_disk_capacity(self.broker_host, DISK_BYTES);
+    }
+
+    /// Kills the name server and starts it again.
+    pub fn restart_name_server(&mut self) {
+        self.world.kill(self.name_server);
+        let spec = Namesrv::process(NamesrvConfig::new(Path::new("/namesrv")));
+        self.name_server = self.world.start(self.name_server_host, spec);
+    }
+
+    /// Kills one of the clients and starts it again.
+    pub fn restart_client(&mut self) {
+        let count = self.producers.len() + self.consumers.len();
+        let index = self.world.random().index(count);
+        if let Some(producer) = self.producers.get_mut(index) {
+            self.world.kill(*producer);
+            *producer = self
+                .world
+                .start(self.client_hosts[0], producer::process(index as u32, &self.plan, &self.shared));
+        } else {
+            let number = index - self.producers.len();
+            self.world.kill(self.consumers[number]);
+            let spec = consumer::process(number as u32, &self.plan, &self.shared);
+            self.consumers[number] = self.world.start(self.client_hosts[1], spec);
+        }
+    }
+
+    /// Kills all producers and consumers.
+    pub fn kill_clients(&mut self) {
+        for client in self.producers.drain(..).chain(self.consumers.drain(..)) {
+            self.world.kill(client);
+        }
+    }
+}
+
+fn broker_config(plan: &Plan) -> BrokerConfig {
+    let flush = match plan.flush {
+        FlushMode::Sync => "SYNC_FLUSH",
+        FlushMode::Async => "ASYNC_FLUSH",
+    };
+    let text = format!(
+        "brokerName=broker-a\nbrokerIP1=10.0.0.2\nnamesrvAddr={NAME_SERVER}\nstorePathRootDir=/store\nshards={SHARDS}\n\
+         pinShards=false\nlistenPort=10911\nflushDiskType={flush}\nflushIntervalCommitLog={}\n\
+         flushConsumerOffsetInterval={}\nmaxMessageSize=65536\nregisterNameServerPeriod=10000\n",
+        plan.flush_interval.as_millis(),
+        plan.offset_interval.as_millis(),
+    );
+    let read = BrokerConfig::from_text(&text, &[], &HostFacts::for_tests());
+    let (mut config, notices) = read.expect("a valid configuration");
+    assert!(notices.is_empty(), "{notices:?}");
+    config.for_tests = ForTests {
+        store_scale: StoreScale::Small,
+        acknowledge_early: plan.build == Build::AcknowledgesEarly,
+    };
+    config
+}
+
+/// Makes the first topic, as `mqadmin updateTopic` would.
+fn topic_maker() -> ringmq_reactor::ProcessSpec<()> {
+    task::process("topic-maker", |io| async move {
+        let client = Client::new(io.clone(), ClientOptions::default());
+        let broker: SocketAddr = BROKER.parse().expect("an address");
+        let (name, queues) = TOPICS[0];
+        loop {
+            let made = client.call(broker, &wire::create_topic(name, queues), CALL_TIMEOUT).await;
+            if made.is_ok_and(|answer| answer.code() == response::SUCCESS) {
+                return;
+            }
+            io.sleep(Duration::from_millis(100)).await;
+        }
+    })
+}
+
+/// The broker's address, as the name server tells it; asks until it does.
+pub async fn find_broker(io: &TaskIo, client: &Client) -> SocketAddr {
+    let name_server: SocketAddr = NAME_SERVER.parse().expect("an address");
+    loop {
+        if let Ok(answer) = client.call(name_server, &wire::route(TOPICS[0].0), CALL_TIMEOUT).await
+            && answer.code() == response::SUCCESS
+            && let Ok(route) = TopicRouteData::from_json(&answer.body())
+            && let Some(address) = route.broker_datas.first().and_then(|broker| broker.broker_addrs.get(&0))
+            && let Ok(address) = address.parse()
+        {
+            return address;
+        }
+        io.sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,460 @@
+//! The oracle: what was promised, and whether what is seen agrees with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ringmq_reactor::Monotonic;
+use rustc_hash::FxHashMap;
+
+use super::plan::{FlushMode, Plan, SHARDS, SLOWNESS_MAX, STALL_MAX, TOPICS};
+use super::wire::{Found, topic};
+
+/// One attempt to send one message: never used twice, so each may be in the log once at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub u64);
+
+/// A queue, by the topic's place in [`TOPICS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Queue {
+    /// Index in [`TOPICS`].
+    pub topic: usize,
+    /// Queue id.
+    pub id: i32,
+}
+
+/// All queues.
+pub fn queues() -> impl Iterator<Item = Queue> {
+    TOPICS.iter().enumerate().flat_map(|(topic, (_, count))| (0..*count).map(move |id| Queue { topic, id }))
+}
+
+struct Attempt {
+    queue: Queue,
+    /// Where it was first seen or acknowledged.
+    offset: Option<i64>,
+}
+
+/// A message known to be in a queue: acknowledged to its producer, or seen by a reader.
+struct Known {
+    id: MessageId,
+    physical: i64,
+    since: Monotonic,
+    acknowledged: bool,
+    /// A power cut may have taken it back.
+    doubtful: bool,
+}
+
+/// A consumer offset that the broker confirmed.
+struct Commit {
+    offset: i64,
+    confirmed: Monotonic,
+}
+
+/// Counts for the report.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Sends that were answered with success, in messages.
+    pub acknowledged: u64,
+    /// Sends that were refused, failed or timed out.
+    pub refused: u64,
+    /// Records that consumers were given.
+    pub consumed: u64,
+    /// Offsets committed.
+    pub commits: u64,
+    /// Times the broker was started.
+    pub lives: u64,
+}
+
+/// See the module's text.
+pub struct Ledger {
+    flush: FlushMode,
+    /// What a power cut may take back under ASYNC_FLUSH: messages not older than this.
+    window: Duration,
+    offset_window: Duration,
+    attempts: FxHashMap<MessageId, Attempt>,
+    known: BTreeMap<Queue, BTreeMap<i64, Known>>,
+    commits: BTreeMap<Queue, Vec<Commit>>,
+    /// Highest offset a commit was tried with.
+    commit_tried: BTreeMap<Queue, i64>,
+    next: u64,
+    /// Since when flushes may have failed, until a start with a sound disk.
+    disk_trouble: Option<Monotonic>,
+    /// Between a power cut and the next start: what clients still hear was under way before.
+    without_power: bool,
+    /// The last end of the broker that was not in order.
+    last_crash: Option<Monotonic>,
+    /// A power cut has taken messages back (or may have): consumers may have to go back.
+    pub messages_lost: bool,
+    violations: Vec<String>,
+    /// For the report.
+    pub counts: Counts,
+    /// Clients go on as long as these hold.
+    pub producing: bool,
+    /// See `producing`.
+    pub consuming: bool,
+    /// What [`super::checker`] read last.
+    pub snapshot: Option<Snapshot>,
+    /// Acknowledgements by producer worker: progress.
+    pub progress: BTreeMap<(u32, u32), u64>,
+    /// Next offset of each queue's consumer.
+    pub consumed_to: BTreeMap<Queue, i64>,
+}
+
+/// Every queue as one reader saw it.
+pub type Snapshot = BTreeMap<Queue, Vec<Found>>;
+
+/// The ledger, as clients and harness share it: all on one thread, but services must be `Send` when they are made.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Ledger>>);
+
+impl Shared {
+    /// An empty one.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        Self(Arc::new(Mutex::new(Ledger::new(plan))))
+    }
+
+    /// Never held over an `await`.
+    ///
+    /// # Panics
+    /// If a holder panicked.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().expect("no holder panicked")
+    }
+}
+
+/// What a flush may take: with the exceptions of the simulated disk (30 ms, see `SimOptions`), twice, since one that has begun
+/// before must end first; slower on a slow disk, later in a process that gets no processor.
+fn flush_slack(plan: &Plan) -> Duration {
+    let slowness = if plan.weights.slow_disk > 0 { SLOWNESS_MAX } else { 1 };
+    let stall = if plan.weights.stall > 0 { STALL_MAX } else { Duration::ZERO };
+    Duration::from_millis(2 * 31 * slowness + 100) + stall
+}
+
+impl Ledger {
+    fn new(plan: &Plan) -> Self {
+        let slack = flush_slack(plan);
+        Self {
+            flush: plan.flush,
+            window: plan.flush_interval + slack,
+            // Batched on the way to the coordination shard, then written with the interval: two more of the same and the write.
+            offset_window: 2 * plan.offset_interval + 4 * slack,
+            attempts: FxHashMap::default(),
+            known: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            commit_tried: BTreeMap::new(),
+            next: 1,
+            disk_trouble: None,
+            without_power: false,
+            last_crash: None,
+            messages_lost: false,
+            violations: Vec::new(),
+            counts: Counts::default(),
+            producing: true,
+            consuming: true,
+            snapshot: None,
+            progress: BTreeMap::new(),
+            consumed_to: BTreeMap::new(),
+        }
+    }
+
+    /// Notes that the broker did what it must not do.
+    pub fn violation(&mut self, at: Monotonic, what: impl Into<String>) {
+        const KEPT: usize = 20;
+        if self.violations.len() < KEPT {
+            self.violations.push(format!("{:.6} s: {}", at.0 as f64 / 1e9, what.into()));
+        }
+    }
+
+    /// What was noted.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// New attempts to send to a queue.
+    pub fn attempt(&mut self, queue: Queue, count: usize) -> Vec<MessageId> {
+        let ids: Vec<MessageId> = (self.next..).take(count).map(MessageId).collect();
+        self.next += count as u64;
+        for id in &ids {
+            self.attempts.insert(*id, Attempt { queue, offset: None });
+        }
+        ids
+    }
+
+    /// A send was refused, or nobody knows what came of it.
+    pub fn refused(&mut self, count: usize) {
+        self.counts.refused += count as u64;
+    }
+
+    /// The broker acknowledged a send.
+    pub fn acknowledged(
+        &mut self,
+        queue: Queue,
+        ids: &[MessageId],
+        first: i64,
+        physical: &[i64],
+        now: Monotonic,
+    ) {
+        self.counts.acknowledged += ids.len() as u64;
+        for ((id, offset), physical) in ids.iter().zip(first..).zip(physical) {
+            self.learn(queue, Found { offset, id: *id, physical: *physical }, true, now);
+        }
+    }
+
+    /// A reader saw a message.
+    pub fn seen(&mut self, queue: Queue, found: Found, now: Monotonic) {
+        self.learn(queue, found, false, now);
+    }
+
+    fn learn(&mut self, queue: Queue, found: Found, acknowledged: bool, now: Monotonic) {
+        let how = if acknowledged { "acknowledged" } else { "seen" };
+        let Found { offset, id, physical } = found;
+        let owner = (crc32(topic(queue).as_bytes()).wrapping_add(queue.id as u32) % u32::from(SHARDS)) as i64;
+        if physical >> 56 != owner {
+            self.violation(
+                now,
+                format!("{queue:?} offset {offset}: physical offset {physical:#x}, owner is {owner}"),
+            );
+        }
+        match self.attempts.get_mut(&id) {
+            None => {
+                return self
+                    .violation(now, format!("{queue:?} offset {offset}: {id:?} {how}, which nobody sent"));
+            }
+            Some(attempt) if attempt.queue != queue => {
+                let sent = attempt.queue;
+                return self.violation(
+                    now,
+                    format!("{id:?} was sent to {sent:?} and {how} in {queue:?} at {offset}"),
+                );
+            }
+            Some(attempt) => match attempt.offset {
+                Some(other) if other != offset => {
+                    let what = format!("{queue:?}: {id:?} {how} at {offset}, and before at {other}");
+                    return self.violation(now, what);
+                }
+                _ => attempt.offset = Some(offset),
+            },
+        }
+        let fresh = Known { id, physical, since: now, acknowledged, doubtful: self.without_power };
+        let slot = self.known.entry(queue).or_default();
+        match slot.get_mut(&offset) {
+            Some(known) if known.id == id && known.physical == physical => {
+                known.acknowledged |= acknowledged;
+            }
+            Some(known) if known.doubtful => *known = fresh,
+            Some(known) => {
+                let (was, at) = (known.id, known.physical);
+                let what = format!(
+                    "{queue:?} offset {offset}: {id:?} at {physical:#x} {how}, but {was:?} at {at:#x} was there before"
+                );
+                self.violation(now, what);
+            }
+            None => {
+                slot.insert(offset, fresh);
+            }
+        }
+    }
+
+    /// Writes or flushes may fail from now on.
+    pub fn disk_trouble(&mut self, now: Monotonic) {
+        self.disk_trouble.get_or_insert(now);
+    }
+
+    /// The broker's process was killed.
+    pub fn killed(&mut self, now: Monotonic) {
+        self.last_crash = Some(now);
+    }
+
+    /// The broker's host lost its power.
+    pub fn power_cut(&mut self, now: Monotonic) {
+        self.last_crash = Some(now);
+        if self.flush == FlushMode::Sync {
+            return;
+        }
+        // While flushes fail, nothing more becomes durable.
+        let from = self.disk_trouble.map_or(now, |trouble| trouble.min(now)) - self.window;
+        for known in self.known.values_mut().flat_map(BTreeMap::values_mut) {
+            known.doubtful |= known.since >= from;
+        }
+        self.messages_lost = true;
+        self.without_power = true;
+    }
+
+    /// The broker is started; `sound`: with a disk that works.
+    pub fn started(&mut self, sound: bool) {
+        self.counts.lives += 1;
+        self.without_power = false;
+        if sound {
+            self.disk_trouble = None;
+        }
+    }
+
+    /// A commit is tried.
+    pub fn committing(&mut self, queue: Queue, offset: i64) {
+        let tried = self.commit_tried.entry(queue).or_default();
+        *tried = offset.max(*tried);
+    }
+
+    /// A commit was confirmed.
+    pub fn committed(&mut self, queue: Queue, offset: i64, now: Monotonic) {
+        self.counts.commits += 1;
+        self.commits.entry(queue).or_default().push(Commit { offset, confirmed: now });
+    }
+
+    /// The broker says where the group stands in a queue; `None`: it knows of no offset.
+    pub fn stands_at(&mut self, queue: Queue, offset: Option<i64>, now: Monotonic) {
+        let tried = self.commit_tried.get(&queue).copied().unwrap_or(0);
+        if offset.unwrap_or(0) > tried {
+            self.violation(
+                now,
+                format!("{queue:?}: the group stands at {offset:?}, no commit went above {tried}"),
+            );
+        }
+        // Consumers went back with the queue: what was confirmed last is not the greatest.
+        if self.messages_lost {
+            return;
+        }
+        let crash = self.last_crash;
+        let window = self.offset_window;
+        let trouble = self.disk_trouble;
+        let safe = |commit: &&Commit| {
+            let written =
+                crash.is_none_or(|crash| commit.confirmed > crash || commit.confirmed + window < crash);
+            written && trouble.is_none_or(|trouble| commit.confirmed + window < trouble)
+        };
+        let kept =
+            self.commits.get(&queue).into_iter().flatten().filter(safe).map(|commit| commit.offset).max();
+        if let Some(kept) = kept
+            && offset.is_none_or(|offset| offset < kept)
+        {
+            let what = format!(
+                "{queue:?}: the group stands at {offset:?}, {kept} was committed long before the crash"
+            );
+            self.violation(now, what);
+        }
+    }
+
+    /// Compares everything that is known with what a reader found.
+    pub fn compare(&mut self, snapshot: &Snapshot, when: &str, now: Monotonic) {
+        let mut wrong = Vec::new();
+        for (queue, known) in &self.known {
+            let empty = Vec::new();
+            let found = snapshot.get(queue).unwrap_or(&empty);
+            for (offset, known) in known {
+                let there = found.get(*offset as usize).map(|record| record.id);
+                if there != Some(known.id) && !known.doubtful {
+                    let how = if known.acknowledged { "acknowledged" } else { "seen" };
+                    let since = known.since.0 as f64 / 1e9;
+                    wrong.push(format!(
+                        "{when}: {queue:?} offset {offset}: {:?}, {how} at {since:.6} s, is gone ({there:?} is there, the \
+                         queue ends at {})",
+                        known.id,
+                        found.len()
+                    ));
+                }
+            }
+        }
+        for what in wrong {
+            self.violation(now, what);
+        }
+        for (queue, found) in snapshot {
+            for record in found {
+                self.seen(*queue, *record, now);
+            }
+        }
+    }
+
+    /// What was lost by a power cut is gone for good, once the broker has shown its log: from here on everything counts.
+    pub fn settle(&mut self, snapshot: &Snapshot) {
+        for (queue, known) in &mut self.known {
+            let end = snapshot.get(queue).map_or(0, Vec::len) as i64;
+            known.retain(|offset, known| !(known.doubtful && *offset >= end));
+            for known in known.values_mut() {
+                known.doubtful = false;
+            }
+        }
+    }
+}
+
+/// CRC-32 (IEEE), as topics are spread over shards; bit by bit, since the oracle must not share the broker's code.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 },
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Build;
+    use super::*;
+
+    const QUEUE: Queue = Queue { topic: 0, id: 0 };
+
+    fn ledger(flush: FlushMode) -> Ledger {
+        Ledger::new(&Plan { flush, ..Plan::new(1, Build::Honest) })
+    }
+
+    fn physical(n: i64) -> i64 {
+        let owner = i64::from(crc32(TOPICS[0].0.as_bytes()) % u32::from(SHARDS));
+        owner << 56 | n
+    }
+
+    fn acknowledge(ledger: &mut Ledger, offset: i64, at: u64) -> MessageId {
+        let ids = ledger.attempt(QUEUE, 1);
+        ledger.acknowledged(QUEUE, &ids, offset, &[physical(offset)], Monotonic(at));
+        ids[0]
+    }
+
+    fn snapshot(ids: &[MessageId]) -> Snapshot {
+        let found = (0..).zip(ids).map(|(offset, id)| Found { offset, id: *id, physical: physical(offset) });
+        Snapshot::from([(QUEUE, found.collect())])
+    }
+
+    #[test]
+    fn crc_is_the_usual_one() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn what_was_acknowledged_must_be_there() {
+        let mut ledger = ledger(FlushMode::Sync);
+        let ids = [acknowledge(&mut ledger, 0, 1), acknowledge(&mut ledger, 1, 2)];
+        ledger.power_cut(Monotonic(3));
+        ledger.compare(&snapshot(&ids), "whole", Monotonic(4));
+        assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
+        ledger.compare(&snapshot(&ids[..1]), "short", Monotonic(5));
+        assert_eq!(ledger.violations().len(), 1);
+    }
+
+    #[test]
+    fn a_power_cut_may_take_back_what_is_younger_than_the_interval_and_no_more() {
+        let mut ledger = ledger(FlushMode::Async);
+        let old = acknowledge(&mut ledger, 0, 1);
+        let cut = 10_000_000_000;
+        acknowledge(&mut ledger, 1, cut - 1_000);
+        ledger.power_cut(Monotonic(cut));
+        ledger.compare(&snapshot(&[old]), "after", Monotonic(cut));
+        assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
+        // Its offset is given to another.
+        acknowledge(&mut ledger, 1, cut + 1_000);
+        assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
+        ledger.compare(&snapshot(&[]), "nothing left", Monotonic(cut));
+        assert_eq!(ledger.violations().len(), 2);
+    }
+
+    #[test]
+    fn doubles_strangers_and_changes_are_noticed() {
+        let mut ledger = ledger(FlushMode::Sync);
+        let first = acknowledge(&mut ledger, 0, 1);
+        ledger.seen(QUEUE, Found { offset: 1, id: first, physical: physical(1) }, Monotonic(2));
+        ledger.seen(QUEUE, Found { offset: 2, id: MessageId(999), physical: physical(2) }, Monotonic(3));
+        let other = ledger.attempt(QUEUE, 1)[0];
+        ledger.seen(QUEUE, Found { offset: 0, id: other, physical: physical(0) }, Monotonic(4));
+        assert_eq!(ledger.violations().len(), 3, "{:?}", ledger.violations());
+    }
+}
