@@ -1,8 +1,9 @@
 //! Opening a store: what the log holds, and making its end safe to append to.
 //!
 //! ```text
-//!   lock ─→ checkpoint ─→ flush the segments ─→ scan batch by batch, rebuild the index ─→ first batch that is not whole: the end
-//!        ─→ look behind the end, as far as anything was ever written ─→ judge ─→ cut ─→ new checkpoint
+//!   lock ─→ checkpoint ─→ scan batch by batch, rebuild the index ─→ first batch that is not whole: the end
+//!        ─→ look behind the end, as far as anything was ever written ─→ judge ─→ cut ─→ persist
+//!        ─→ new checkpoint
 //! ```
 //!
 //! The judgement. Let `T` be the end of the last whole batch, `durable` and `written_max` what the checkpoint says.
@@ -15,7 +16,11 @@
 //!
 //! Corruption is reported and the store left as it is. A torn tail is cut: later segments are removed, newest first, and every page
 //! behind `T` that is not zero is zeroed, durably, before the first append, so that no remains can ever be met again behind new
-//! records. A crash while cutting leaves a log with the same `T`: the next recovery cuts again.
+//! records. A crash while cutting leaves a log that ends at `T` or before: the next recovery cuts again.
+//!
+//! What lies between `durable` and `T` was read, but that says nothing about the media: it may come from a cache behind which a flush
+//! has failed, and a second flush that succeeds proves nothing. So it is written again, in place and with the same bytes, and
+//! flushed, before the new checkpoint calls it durable.
 
 mod cut;
 mod reader;
@@ -152,12 +157,6 @@ impl Recovery<'_> {
             let (dir, found, expected) = (self.config.dir.clone(), known.shard, self.shard.0);
             return Err(OpenError::WrongShard { dir, found, expected });
         }
-
-        // A write that was not flushed may be in a device's cache, to be read today and gone tomorrow: make it durable, then believe it.
-        for segment in found.iter().filter(|s| s.end > known.durable) {
-            let path = self.path(segment.start);
-            self.io.sync_data(segment.file).await.map_err(failed("flush", path))?;
-        }
         let log_min = found.first().map_or(known.durable, |s| s.start);
         if log_min > known.durable {
             return Err(self.corrupt(Corruption::MissingSegment { at: known.durable }));
@@ -183,6 +182,9 @@ impl Recovery<'_> {
             checkpoint.sequence += 1;
         }
         self.cut(&mut found, at, head, &strays).await?;
+        if !known.closed {
+            self.persist(&found, known.durable, head).await?;
+        }
         let segments = self.segment_of_head(found, head).await?;
         let prefix = self.prefix(&segments, head).await?;
         self.write_checkpoint(checkpoint_file, &checkpoint).await?;

@@ -1,13 +1,14 @@
 //! Removing what lies behind the end of the log, and providing the segment that the end is in.
 
+use std::io;
 use std::sync::Arc;
 
-use ringmq_reactor::{AlignedBuffer, FileId, PAGE_BYTES, WriteData};
+use ringmq_reactor::{AlignedBuffer, FileId, FileOp, FileValue, PAGE_BYTES, WriteData};
 
 use super::stray::Strays;
 use super::{FoundSegment, Recovery, failed};
 use crate::error::OpenError;
-use crate::limits::ZERO_WRITE_BYTES;
+use crate::limits::{WRITE_BYTES_MAX, ZERO_WRITE_BYTES};
 use crate::offset::LogOffset;
 use crate::prepare::SEGMENT_OPEN;
 use crate::segments::{Segment, Segments};
@@ -72,6 +73,36 @@ impl Recovery<'_> {
             let written = self.io.write_at(segment.file, from.since(segment.start), data, false).await;
             written.map_err(failed("write", path.clone()))?;
             from = LogOffset(from.0 + bytes);
+        }
+        Ok(())
+    }
+
+    /// Writes what the log holds between `from` and `to` once more and flushes it; see the module's text.
+    pub(super) async fn persist(
+        &self,
+        found: &[FoundSegment],
+        from: LogOffset,
+        to: LogOffset,
+    ) -> Result<(), OpenError> {
+        for segment in found.iter().filter(|s| from < s.end && s.start < to) {
+            let path = self.path(segment.start);
+            let mut at = from.max(segment.start).page_floor();
+            let end = to.page_ceil().min(segment.end);
+            while at < end {
+                let (offset, bytes) = (at.since(segment.start), end.since(at).min(WRITE_BYTES_MAX as u64));
+                let into = AlignedBuffer::zeroed(usize::try_from(bytes).expect("below WRITE_BYTES_MAX"));
+                let read = FileOp::Read { file: segment.file, offset, into };
+                let data = match self.io.file(read).await {
+                    Ok(FileValue::Read { buffer, bytes: filled }) if filled as u64 == bytes => buffer,
+                    Ok(_) => return Err(failed("read", path)(io::ErrorKind::UnexpectedEof.into())),
+                    Err(error) => return Err(failed("read", path)(error)),
+                };
+                let data = WriteData::Aligned(Arc::new(data));
+                let written = self.io.write_at(segment.file, offset, data, false).await;
+                written.map_err(failed("write", path.clone()))?;
+                at = LogOffset(at.0 + bytes);
+            }
+            self.io.sync_data(segment.file).await.map_err(failed("flush", path))?;
         }
         Ok(())
     }

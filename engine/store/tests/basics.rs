@@ -1,0 +1,378 @@
+//! The store's behaviour on a simulated disk that does what it is told.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::time::Duration;
+
+use ringmq_reactor::sim::{HostId, SimOptions, World};
+use ringmq_store::{AppendError, Boundary, Flush, LogOffset, ReadLimits, ReadStatus, StoreConfig, TailState};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Bench {
+    world: World,
+    host: HostId,
+    remote: Remote,
+    config: StoreConfig,
+}
+
+impl Bench {
+    fn new(seed: u64, config: StoreConfig) -> Self {
+        let mut world = World::new(seed, SimOptions { trace_events: 100, ..SimOptions::default() });
+        let host = world.add_host([10, 0, 0, 9].into());
+        let mut bench = Self { world, host, remote: Remote::default(), config };
+        bench.start();
+        bench
+    }
+
+    fn start(&mut self) -> TailState {
+        self.remote = Remote::default();
+        self.world.start(self.host, spec(&self.remote, self.config.clone()));
+        let remote = self.remote.clone();
+        assert!(self.world.run_until(10 * SECOND, |_| remote.is_open()), "open");
+        self.remote.take_opened().expect("open").expect("a good store").tail
+    }
+
+    /// Ends in order, starts again.
+    fn restart(&mut self) -> TailState {
+        self.remote.stop();
+        self.world.run_for(10 * SECOND);
+        self.start()
+    }
+
+    fn append(&mut self, message: &Message) {
+        let message = message.clone();
+        self.remote.call(move |store, io, answers| {
+            let (body, properties) = (message.body(), message.properties());
+            let draft = draft(&message, &body, &properties);
+            let appended = store.append(io, &draft, message.tags_code()).expect("room");
+            answers.await_acknowledgement(appended.end, message.id);
+        });
+    }
+
+    fn settle(&mut self) {
+        self.world.run_for(SECOND);
+        assert!(self.remote.is_idle());
+    }
+
+    fn read(&mut self, ask: ReadAsk) -> ringmq_store::ReadResult {
+        let id = self.remote.read(ask);
+        self.settle();
+        self.remote.answers(|a| a.reads.remove(&id)).expect("answered").expect("readable")
+    }
+
+    /// All of a queue, following next offsets.
+    fn read_all(&mut self, topic: &str, queue_id: i32) -> Vec<(i64, i32, Vec<u8>, String)> {
+        let mut all = Vec::new();
+        let mut offset = 0;
+        loop {
+            let result = self.read(ask(topic, queue_id, offset));
+            if result.status != ReadStatus::Found {
+                return all;
+            }
+            all.extend(records(&result));
+            offset = result.next_begin_offset;
+        }
+    }
+}
+
+fn ask(topic: &str, queue_id: i32, offset: i64) -> ReadAsk {
+    ReadAsk { topic: topic.into(), queue_id, offset, limits: ReadLimits::default(), tags_code: None }
+}
+
+fn message(id: u64, body_bytes: usize) -> Message {
+    Message { id, topic: "t".into(), queue_id: 3, body_bytes }
+}
+
+fn expected(messages: &[Message]) -> Vec<(i64, i32, Vec<u8>, String)> {
+    messages.iter().zip(0..).map(|(m, at)| (at, m.id as i32, m.body(), m.properties())).collect()
+}
+
+#[test]
+fn what_is_sent_is_acknowledged_and_read_back_fresh_cold_and_after_restart() {
+    for flush in [Flush::Sync, Flush::Async { interval: Duration::from_millis(5) }] {
+        let mut bench = Bench::new(1, StoreConfig { flush, ..small_config("/s") });
+        // 600 KiB: five segments, many blocks; most of it is cold in the end.
+        let messages: Vec<_> = (0..400).map(|id| message(id, 200 + (id as usize * 977) % 3000)).collect();
+        for some in messages.chunks(20) {
+            some.iter().for_each(|m| bench.append(m));
+            bench.settle();
+        }
+        let acknowledged = bench.remote.answers(|a| a.acknowledged.clone());
+        assert_eq!(acknowledged, (0..400).collect::<Vec<u64>>());
+        let arrivals = bench.remote.answers(|a| std::mem::take(&mut a.arrivals));
+        let offsets: Vec<_> = arrivals.iter().map(|a| a.queue_offset).collect();
+        assert_eq!(offsets, (0..400).collect::<Vec<i64>>());
+        assert_eq!(arrivals[5].tags_code, messages[5].tags_code());
+
+        assert_eq!(bench.read_all("t", 3), expected(&messages));
+        assert!(bench.remote.answers(|a| a.waits) > 0, "the tail cache cannot have held all of it");
+        assert_eq!(bench.restart(), TailState::Clean);
+        assert_eq!(bench.read_all("t", 3), expected(&messages));
+        // And it goes on where it was.
+        bench.append(&message(400, 10));
+        bench.settle();
+        let last = bench.read(ask("t", 3, 400));
+        assert_eq!((records(&last)[0].1, last.max_offset), (400, 401));
+    }
+}
+
+#[test]
+fn read_statuses_are_rocketmqs() {
+    let mut bench = Bench::new(2, small_config("/s"));
+    #[track_caller]
+    fn check(bench: &mut Bench, ask: ReadAsk, status: ReadStatus, next: i64) {
+        let result = bench.read(ask);
+        assert_eq!((result.status, result.next_begin_offset), (status, next));
+    }
+    check(&mut bench, ask("t", 3, 0), ReadStatus::NoMatchedLogicQueue, 0);
+    check(&mut bench, ask("t", 3, 9), ReadStatus::NoMatchedLogicQueue, 0);
+    for id in 0..10 {
+        bench.append(&message(id, 100));
+    }
+    bench.settle();
+    check(&mut bench, ask("t", 4, 0), ReadStatus::NoMatchedLogicQueue, 0);
+    check(&mut bench, ask("t", 3, -1), ReadStatus::OffsetTooSmall, 0);
+    check(&mut bench, ask("t", 3, 0), ReadStatus::Found, 10);
+    check(&mut bench, ask("t", 3, 10), ReadStatus::OffsetOverflowOne, 10);
+    check(&mut bench, ask("t", 3, 11), ReadStatus::OffsetOverflowBadly, 10);
+    let tagged = |offset, code| ReadAsk { tags_code: Some(code), ..ask("t", 3, offset) };
+    check(&mut bench, tagged(0, 12345), ReadStatus::NoMatchedMessage, 10);
+    let one_tag = bench.read(tagged(0, message(1, 0).tags_code()));
+    let ids: Vec<_> = records(&one_tag).iter().map(|r| r.1).collect();
+    assert_eq!((ids, one_tag.next_begin_offset), (vec![1, 4, 7], 10));
+}
+
+#[test]
+fn batches_end_where_rocketmqs_limits_say() {
+    let config = StoreConfig { in_memory_bytes: 4000, ..small_config("/s") };
+    let mut bench = Bench::new(3, config);
+    for id in 0..40 {
+        bench.append(&message(id, 500));
+    }
+    bench.settle();
+    let mut count = |offset, limits| {
+        let result = bench.read(ReadAsk { limits, ..ask("t", 3, offset) });
+        assert_eq!(result.next_begin_offset, offset + result.count as i64);
+        result.count
+    };
+    let limits = ReadLimits { disk_messages_max: 4, memory_messages_max: 6, ..ReadLimits::default() };
+    assert_eq!(count(0, limits), 4, "far from the end: the disk's count");
+    assert_eq!(count(34, limits), 6, "near the end: the memory's count");
+    assert_eq!(count(0, ReadLimits { messages_max: 2, ..limits }), 2);
+    assert_eq!(count(0, ReadLimits { messages_max: 0, ..limits }), 1, "the first one always");
+    assert_eq!(count(0, ReadLimits { disk_bytes_max: 10, ..limits }), 1, "the first one always");
+    let bytes = ReadLimits { disk_messages_max: 99, disk_bytes_max: 1800, ..limits };
+    assert_eq!(count(0, bytes), 2, "record of some 660 bytes");
+}
+
+#[test]
+fn a_scan_stops_after_its_window() {
+    let mut bench = Bench::new(4, small_config("/s"));
+    for id in 0..900 {
+        bench.append(&message(id, 10));
+        if id % 50 == 0 {
+            bench.settle();
+        }
+    }
+    bench.settle();
+    let nothing = bench.read(ReadAsk { tags_code: Some(1), ..ask("t", 3, 0) });
+    assert_eq!((nothing.status, nothing.next_begin_offset), (ReadStatus::NoMatchedMessage, 800));
+    let limits = ReadLimits { messages_max: 850, ..ReadLimits::default() };
+    let nothing = bench.read(ReadAsk { tags_code: Some(1), limits, ..ask("t", 3, 0) });
+    assert_eq!(nothing.next_begin_offset, 850);
+}
+
+#[test]
+fn times_offsets_and_single_records_are_found() {
+    let mut bench = Bench::new(5, small_config("/s"));
+    for id in 0..5 {
+        bench.append(&message(id, 2000));
+        bench.settle();
+    }
+    let (asker, answer) = std::sync::mpsc::channel();
+    bench.remote.call(move |store, _, _| {
+        let entries: Vec<_> = (0..5).map(|o| store.entry("t", 3, o).expect("there")).collect();
+        let time = entries[2].store_timestamp;
+        let lower = store.offset_by_time("t", 3, time, Boundary::Lower);
+        let upper = store.offset_by_time("t", 3, time - 1, Boundary::Upper);
+        assert_eq!((lower, upper), (Some(2), Some(1)));
+        assert_eq!(store.earliest_store_time("t", 3), Some(entries[0].store_timestamp));
+        assert_eq!(store.log_earliest_store_time(), Some(entries[0].store_timestamp));
+        assert_eq!((store.min_offset("t", 3), store.max_offset("t", 3)), (Some(0), Some(5)));
+        assert_eq!((store.min_offset("t", 4), store.entry("t", 3, 5)), (None, None));
+        assert_eq!(store.offset_by_time("u", 0, time, Boundary::Lower), None);
+        let queues: Vec<_> = store.queues().collect();
+        assert_eq!((queues.len(), queues[0].newest_store_time), (1, entries[4].store_timestamp));
+        asker.send(entries).expect("heard");
+    });
+    bench.settle();
+    let entries = answer.recv().expect("answered");
+    for restarted in [false, true] {
+        if restarted {
+            bench.restart();
+        }
+        for (id, entry) in entries.iter().enumerate() {
+            let ask = bench.remote.record_at(entry.physical_offset);
+            bench.settle();
+            let bytes =
+                bench.remote.answers(|a| a.records.remove(&ask)).expect("answered").expect("readable");
+            let bytes = bytes.expect("there");
+            let record = ringmq_remoting::record::RecordView::parse(&bytes).expect("a record");
+            assert_eq!((record.flag(), record.total_bytes() as u32), (id as i32, entry.bytes));
+        }
+        let ask = bench.remote.record_at(ringmq_store::PhysicalOffset(entries[1].physical_offset.0 + 1));
+        let beyond = bench.remote.record_at(ringmq_store::PhysicalOffset(1 << 40));
+        bench.settle();
+        for ask in [ask, beyond] {
+            let answer =
+                bench.remote.answers(|a| a.records.remove(&ask)).expect("answered").expect("readable");
+            assert_eq!(answer, None, "no record starts there");
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_consecutive_and_whole() {
+    let mut bench = Bench::new(6, small_config("/s"));
+    bench.remote.call(|store, io, answers| {
+        let messages: Vec<_> = (0..10).map(|id| message(id, 300)).collect();
+        let texts: Vec<_> = messages.iter().map(|m| (m.body(), m.properties())).collect();
+        let drafts: Vec<_> =
+            messages.iter().zip(&texts).map(|(m, (b, p))| (draft(m, b, p), m.tags_code())).collect();
+        let mut appended = Vec::new();
+        store.append_batch(io, &drafts, &mut appended).expect("room");
+        let offsets: Vec<_> = appended.iter().map(|a| a.queue_offset).collect();
+        assert_eq!(offsets, (0..10).collect::<Vec<i64>>());
+        answers.await_acknowledgement(appended[9].end, 9);
+        let mut mixed = drafts.clone();
+        mixed[3].0.queue_id = 4;
+        assert!(matches!(store.append_batch(io, &mixed, &mut appended), Err(AppendError::MixedBatch)));
+        let many: Vec<_> = drafts.iter().cycle().take(30).copied().collect();
+        let too_large = store.append_batch(io, &many, &mut appended);
+        assert!(matches!(too_large, Err(AppendError::TooLarge { .. })), "{too_large:?}");
+        assert_eq!(store.stats().refused_appends, 2);
+    });
+    bench.settle();
+    assert_eq!(bench.remote.answers(|a| a.acknowledged.clone()), [9]);
+    assert_eq!(bench.read_all("t", 3).len(), 10);
+}
+
+#[test]
+fn half_messages_are_in_the_log_and_in_no_queue() {
+    let mut bench = Bench::new(7, small_config("/s"));
+    bench.remote.call(|store, io, answers| {
+        let message = message(1, 10);
+        let (body, properties) = (message.body(), message.properties());
+        let mut draft = draft(&message, &body, &properties);
+        for sys_flag in [0x4, 0xC] {
+            draft.sys_flag = sys_flag;
+            assert_eq!(store.append(io, &draft, 0).expect("room").queue_offset, 0);
+        }
+        draft.sys_flag = 0x8;
+        let appended = store.append(io, &draft, 0).expect("room");
+        answers.await_acknowledgement(appended.end, 1);
+    });
+    bench.settle();
+    assert_eq!(bench.read_all("t", 3).len(), 1);
+    bench.restart();
+    assert_eq!(bench.read_all("t", 3).len(), 1);
+}
+
+#[test]
+fn a_deleted_topic_stays_deleted_and_starts_anew() {
+    let mut bench = Bench::new(8, small_config("/s"));
+    bench.append(&message(1, 10));
+    bench.append(&Message { topic: "other".into(), ..message(2, 10) });
+    bench.settle();
+    // Deleted with a message still on its way.
+    bench.append(&message(3, 10));
+    bench.remote.call(|store, io, answers| {
+        let end = store.delete_topic(io, "t").expect("room");
+        answers.await_acknowledgement(end, 99);
+        assert_eq!(store.delete_topic(io, "unknown").expect("nothing to do"), store.acknowledged());
+        let mine = Message { topic: "rmq_sys_RINGMQ_DELETED_TOPIC".into(), ..message(1, 1) };
+        let refused = store.append(io, &draft(&mine, b"x", ""), 0);
+        assert!(matches!(refused, Err(AppendError::ReservedTopic)));
+    });
+    bench.settle();
+    assert!(bench.remote.answers(|a| a.acknowledged.contains(&99)));
+    assert_eq!(bench.read(ask("t", 3, 0)).status, ReadStatus::NoMatchedLogicQueue);
+    bench.restart();
+    assert_eq!(bench.read(ask("t", 3, 0)).status, ReadStatus::NoMatchedLogicQueue);
+    assert_eq!(bench.read_all("other", 3).len(), 1);
+    bench.append(&message(4, 10));
+    bench.settle();
+    assert_eq!(bench.read_all("t", 3)[0].1, 4);
+    bench.restart();
+    assert_eq!(bench.read_all("t", 3), [(0, 4, message(4, 10).body(), message(4, 10).properties())]);
+}
+
+#[test]
+fn the_tags_code_that_is_not_a_tag_survives_a_restart() {
+    let config = StoreConfig { tags_code_of: |record| record.born_timestamp() + 77, ..small_config("/s") };
+    let mut bench = Bench::new(9, config);
+    bench.remote.call(|store, io, _| {
+        let message = message(1, 10);
+        store.append(io, &draft(&message, b"x", ""), 78).expect("room");
+    });
+    bench.settle();
+    for _ in 0..2 {
+        bench.remote.call(|store, _, _| assert_eq!(store.entry("t", 3, 0).expect("there").tags_code, 78));
+        bench.restart();
+    }
+}
+
+#[test]
+fn nothing_is_visible_before_it_is_acknowledged() {
+    let mut bench = Bench::new(10, small_config("/s"));
+    bench.append(&message(0, 10));
+    bench.settle();
+    bench.remote.call(|store, io, answers| {
+        let message = message(1, 10);
+        let appended = store.append(io, &draft(&message, b"x", ""), 0).expect("room");
+        answers.await_acknowledgement(appended.end, 1);
+        assert_eq!(store.max_offset("t", 3), Some(1));
+        assert_eq!(store.entry("t", 3, 1), None);
+        assert!(store.acknowledged() < appended.end);
+        let stats = store.stats();
+        assert!(stats.unwritten_bytes > 0);
+    });
+    bench.settle();
+    bench.remote.call(|store, _, _| {
+        assert_eq!(store.max_offset("t", 3), Some(2));
+        assert_eq!(store.stats().unwritten_bytes, 0);
+    });
+    bench.settle();
+}
+
+#[test]
+fn under_async_flush_the_media_follow_after_the_interval() {
+    let flush = Flush::Async { interval: Duration::from_millis(200) };
+    let mut bench = Bench::new(11, StoreConfig { flush, ..small_config("/s") });
+    bench.append(&message(0, 10));
+    let remote = bench.remote.clone();
+    assert!(bench.world.run_until(SECOND, |_| remote.answers(|a| a.acknowledged == [0])));
+    let marks = bench.remote.watermarks();
+    assert!(marks.durable < marks.acknowledged, "acknowledged before the flush: {marks:?}");
+    bench.world.run_for(Duration::from_millis(100));
+    assert!(bench.remote.watermarks().durable < marks.acknowledged, "not before the interval");
+    bench.world.run_for(SECOND);
+    assert_eq!(bench.remote.watermarks().durable, bench.remote.watermarks().appended);
+    assert!(bench.remote.watermarks().appended > LogOffset(0));
+}
+
+#[test]
+fn an_idle_store_asks_for_nothing() {
+    let mut bench = Bench::new(12, small_config("/s"));
+    bench.append(&message(0, 10));
+    bench.world.run_for(60 * SECOND);
+    // Nothing but the test's own poll timer: two events every 100 µs or so.
+    let before = bench.world.events();
+    bench.world.run_for(SECOND);
+    let idle = bench.world.events() - before;
+    assert!(idle <= 10_000, "{idle} events in a second of idleness");
+}
