@@ -352,9 +352,11 @@ fn unknown_requests_and_missing_fields_are_refused_as_rocketmq_does() {
         let unknown = caller.call(Request::new(777)).await;
         assert_eq!(unknown.code(), response::REQUEST_CODE_NOT_SUPPORTED);
         assert_eq!(unknown.remark(), " request type 777 not supported");
-        let missing = caller.call(Request::new(request::GET_ROUTEINFO_BY_TOPIC)).await;
+        let missing = caller.call(Request::new(request::WIPE_WRITE_PERM_OF_BROKER)).await;
         assert_eq!(missing.code(), response::SYSTEM_ERROR);
-        assert_eq!(missing.remark(), "the custom field <topic> is null");
+        assert_eq!(missing.remark(), "the custom field <brokerName> is null");
+        let missing = caller.call(Request::new(request::GET_ROUTEINFO_BY_TOPIC)).await;
+        assert_eq!(missing.code(), response::TOPIC_NOT_EXIST);
         let bad = registration("broker-a", 0, 10911).int("bodyCrc32", 12345);
         let refused = caller.call(bad).await;
         assert_eq!((refused.code(), refused.remark().as_str()), (response::SYSTEM_ERROR, "crc32 not match"));
