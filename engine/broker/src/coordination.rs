@@ -69,21 +69,12 @@ pub struct CoordinationShard {
 }
 
 impl CoordinationShard {
-    /// To be made on the coordination shard's thread.
+    /// To be made on the coordination shard's thread. `on_event` hears when the broker serves, or why it does not.
     ///
     /// # Panics
     /// If `me` is not the shard after the data shards.
     #[must_use]
-    pub fn new(me: ShardId, config: Arc<BrokerConfig>) -> Self {
-        Self::with_events(me, config, Box::new(|_| {}))
-    }
-
-    /// As [`CoordinationShard::new`]; `on_event` hears when the broker serves, or why it does not.
-    ///
-    /// # Panics
-    /// If `me` is not the shard after the data shards.
-    #[must_use]
-    pub fn with_events(me: ShardId, config: Arc<BrokerConfig>, on_event: OnBrokerEvent) -> Self {
+    pub fn new(me: ShardId, config: Arc<BrokerConfig>, on_event: OnBrokerEvent) -> Self {
         assert_eq!(me, ShardId(config.shards), "the coordination shard comes after the data shards");
         let tasks = Tasks::new();
         let core = Rc::new(Core::new(config, tasks.handle()));
