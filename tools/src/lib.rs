@@ -6,6 +6,7 @@ pub mod admin;
 pub mod bench;
 pub mod block_on;
 pub mod control;
+pub mod standalone;
 
 /// Logs to standard error; `RINGMQ_LOG` overrides `default`, in tracing's filter syntax.
 pub fn log_to_stderr(default: &str) {
