@@ -24,7 +24,8 @@
 //! 3. Data shard → coordination: [`ShardMessage::Ready`] once its store is open and step 2 has arrived, or
 //!    [`ShardMessage::StartFailed`].
 //! 4. When all are ready, the coordination shard listens (`listenPort` and `listenPort - 2`, connections dealt out to the data
-//!    shards with the token [`CLIENT_LISTENER`]), mails [`ShardMessage::Listening`] and registers. If one failed: as *Stop* from step 3.
+//!    shards with the token [`CLIENT_LISTENER`]) and registers. If the
+//!    system chose the port, it mails [`ShardMessage::Config`] with that port first: it goes into records and message ids. If one failed: as *Stop* from step 3.
 //!
 //! # Stop
 //! 1. `Event::Stop` reaches every shard. Data shards only note it. Coordination closes the listeners, unregisters from the name
@@ -168,13 +169,6 @@ pub enum ShardMessage {
         id: u64,
         /// One shard's share.
         answer: Answer,
-    },
-
-    /// Start, step 4: the address that clients know (`brokerIP1` and the port that was bound): coordination → every data shard, before
-    /// the first connection. It goes into records and message ids.
-    Listening {
-        /// That address.
-        address: SocketAddr,
     },
 
     /// Start, step 2: everything that was persisted has been mailed.

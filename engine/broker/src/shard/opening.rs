@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmq_reactor::task::Backup;
 use ringmq_reactor::{ShardId, TaskIo, Tasks};
 use ringmq_store::{Flush, Store, StoreConfig};
 use tracing::{info, warn};
 
+use crate::config::for_tests::StoreScale;
 use crate::config::{BrokerConfig, FlushDiskType};
 use crate::message::ShardMessage;
 
@@ -47,7 +47,6 @@ impl Opening {
 }
 
 async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -> Outcome {
-    refuse_other_number_of_shards(&io, config, me).await?;
     let (store, report) = Store::open(io, me, store_config(config, me, token_owner)).await.map_err(with_causes)?;
     info!(
         shard = %me,
@@ -72,43 +71,35 @@ async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -
 fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreConfig {
     let dir = config.store_path_root_dir.join(format!("shard-{:02}", me.0));
     let interval = Duration::from_millis(config.flush_interval_commit_log);
-    StoreConfig {
+    let full = StoreConfig {
         flush: match config.flush_disk_type {
             FlushDiskType::Sync => Flush::Sync,
             FlushDiskType::Async => Flush::Async { interval },
         },
         segment_bytes: config.mapped_file_size_commit_log,
+        fault_acknowledge_early: config.for_tests.acknowledge_early,
         ..StoreConfig::new(dir, token_owner)
+    };
+    match config.for_tests.store_scale {
+        StoreScale::Full => full,
+        StoreScale::Small => small(full),
     }
 }
 
-/// A queue's owner follows from the number of shards: with another number, messages would lie where nobody looks. The number stands
-/// in a file, written by shard 0 before it makes its store.
-async fn refuse_other_number_of_shards(io: &TaskIo, config: &BrokerConfig, me: ShardId) -> Result<(), String> {
-    let root = &config.store_path_root_dir;
-    let path = root.join("shards");
-    match io.read_file(&path).await {
-        Ok(text) => {
-            let text = String::from_utf8_lossy(&text);
-            if text.trim() == config.shards.to_string() {
-                return Ok(());
-            }
-            Err(format!(
-                "the store in {} was made with {} shards, but {} are configured: set shards={} (a store keeps its number \
-                 of shards for life)",
-                root.display(),
-                text.trim(),
-                config.shards,
-                text.trim(),
-            ))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && me == ShardId(0) => {
-            io.make_dir(root).await.map_err(with_causes)?;
-            let text = format!("{}\n", config.shards);
-            io.replace_file(path, text.into(), Backup::None).await.map_err(with_causes)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(with_causes(error)),
+/// See [`StoreScale::Small`].
+fn small(full: StoreConfig) -> StoreConfig {
+    StoreConfig {
+        segment_bytes: 1 << 20,
+        record_bytes_max: 128 << 10,
+        write_bytes_max: 64 << 10,
+        block_bytes: 256 << 10,
+        tail_cache_bytes: 1 << 20,
+        cache_block_bytes: 16 << 10,
+        cache_bytes: 512 << 10,
+        zero_ahead_bytes: 256 << 10,
+        checkpoint_bytes: 256 << 10,
+        in_memory_bytes: 1 << 20,
+        ..full
     }
 }
 

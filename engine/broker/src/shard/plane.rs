@@ -295,6 +295,7 @@ impl Plane {
     /// New settings.
     pub(crate) fn set_config(&mut self, config: Arc<BrokerConfig>) {
         self.stamp = Stamp::new(&config);
+        self.address = config.broker_address(config.listen_port);
         self.config = config;
     }
 }

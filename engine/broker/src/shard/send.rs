@@ -255,6 +255,7 @@ impl Plane {
             AppendError::NoSegment { .. } | AppendError::Poisoned(_) | AppendError::Closing => {
                 Refusal::new(response::SERVICE_NOT_AVAILABLE, format!("service not available now. {error}"))
             }
+            AppendError::ReservedTopic => Refusal::new(response::NO_PERMISSION, error.to_string()),
             AppendError::MixedBatch => Refusal::new(response::SYSTEM_ERROR, error.to_string()),
         }
     }

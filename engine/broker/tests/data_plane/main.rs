@@ -1,0 +1,10 @@
+//! The data plane of a whole broker in the simulated world, talked to over its connections.
+
+mod client;
+mod delay;
+mod refusals;
+mod restart;
+mod send_and_pull;
+mod setup;
+#[path = "../../../../net/transport/tests/support/mod.rs"]
+mod support;
