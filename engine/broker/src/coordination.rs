@@ -36,9 +36,6 @@ pub mod requests;
 pub mod runtime_info;
 pub mod topics;
 
-#[cfg(test)]
-mod tests;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -157,8 +154,10 @@ impl CoordinationShard {
     fn finish_turn(&mut self, io: &mut dyn Context<ShardMessage>) {
         self.lifecycle.advance(io);
         self.tasks.run(io);
-        // What tasks have done may let the start or the stop go on.
-        self.lifecycle.advance(io);
+        // What tasks have done may let the start or the stop go on, which may start tasks.
+        while self.lifecycle.advance(io) {
+            self.tasks.run(io);
+        }
         for (to, message) in self.core.take_mail() {
             io.mail(to, message);
         }

@@ -151,8 +151,9 @@ impl Lifecycle {
         self.exited += 1;
     }
 
-    /// Goes on as far as possible.
-    pub fn advance(&mut self, io: &mut dyn Context<ShardMessage>) {
+    /// Goes on as far as possible. True: it went on.
+    pub fn advance(&mut self, io: &mut dyn Context<ShardMessage>) -> bool {
+        let before = self.phase;
         loop {
             let next = match self.phase {
                 Phase::Loading => self.after_loading(),
@@ -163,7 +164,7 @@ impl Lifecycle {
                 Phase::Exiting => self.after_exiting(io),
                 Phase::Gone => None,
             };
-            let Some(next) = next else { return };
+            let Some(next) = next else { return self.phase != before };
             info!(from = ?self.phase, to = ?next, "broker");
             self.phase = next;
         }
