@@ -358,7 +358,7 @@ fn config(sync: bool) -> StoreConfig {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn crashes_keep_every_promise(sync: bool, seed: u64, steps in proptest::collection::vec(step(), 1..60)) {

@@ -3,13 +3,14 @@
 use std::io;
 
 use ringmq_reactor::task::FileCall;
-use ringmq_reactor::{AlignedBuffer, FileId, FileOp, FileValue, TaskIo};
+use ringmq_reactor::{AlignedBuffer, FileId, FileOp, FileValue, PAGE_BYTES, TaskIo};
 
 use crate::limits::RECOVERY_READ_BYTES;
 
 pub(super) struct SegmentReader<'a> {
     io: &'a TaskIo,
     file: FileId,
+    read_bytes: usize,
     /// File offset of the read in flight.
     offset: u64,
     call: Option<FileCall>,
@@ -20,8 +21,12 @@ pub(super) struct SegmentReader<'a> {
 }
 
 impl<'a> SegmentReader<'a> {
-    pub fn new(io: &'a TaskIo, file: FileId) -> Self {
-        let mut reader = Self { io, file, offset: 0, call: None, buffer: Vec::new(), used: 0, spare: None };
+    /// `file_bytes`: its size, so that small files are not read into large buffers.
+    pub fn new(io: &'a TaskIo, file: FileId, file_bytes: u64) -> Self {
+        let read_bytes =
+            usize::try_from(file_bytes).unwrap_or(usize::MAX).clamp(PAGE_BYTES, RECOVERY_READ_BYTES);
+        let mut reader =
+            Self { io, file, read_bytes, offset: 0, call: None, buffer: Vec::new(), used: 0, spare: None };
         reader.start();
         reader
     }
@@ -55,7 +60,7 @@ impl<'a> SegmentReader<'a> {
     }
 
     fn start(&mut self) {
-        let into = self.spare.take().unwrap_or_else(|| AlignedBuffer::zeroed(RECOVERY_READ_BYTES));
+        let into = self.spare.take().unwrap_or_else(|| AlignedBuffer::zeroed(self.read_bytes));
         self.call = Some(self.io.file(FileOp::Read { file: self.file, offset: self.offset, into }));
     }
 }

@@ -83,7 +83,7 @@ impl Scan {
         if segment.start == segment.end {
             return Ok(Some(Invalid::Zeros));
         }
-        let mut reader = SegmentReader::new(io, segment.file);
+        let mut reader = SegmentReader::new(io, segment.file, segment.end.since(segment.start));
         loop {
             let left = segment.end.since(self.head);
             match step(reader.bytes(), self.head, left) {
