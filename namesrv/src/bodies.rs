@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ringmq_remoting::body::{
-    BodyError, BrokerData, BrokerMemberGroup, BrokerMemberGroupBody, ClusterInfo, DataVersion, KvTable, Opaque, QueueData,
-    RegisterBrokerBody, TopicList, TopicRouteData,
+    BodyError, BrokerData, BrokerMemberGroup, BrokerMemberGroupBody, ClusterInfo, DataVersion, KvTable,
+    Opaque, QueueData, RegisterBrokerBody, TopicList, TopicRouteData,
 };
 use ringmq_remoting::command::Command;
 
@@ -50,7 +50,7 @@ pub fn read_registration(command: &Command<'_>) -> Result<RegistrationBody, Body
     Ok(RegistrationBody {
         data_version: body.topics.data_version,
         topics: topics.collect(),
-        mappings: BTreeMap::new(),
+        mappings: body.topics.topic_queue_mapping_info_map.unwrap_or_default(),
         filter_servers: body.filter_server_list,
     })
 }
@@ -95,6 +95,7 @@ pub fn route(route: &Route<'_>, order: Option<&str>, form: JsonForm) -> Bytes {
         filter_server_table: route.filter_servers.clone(),
         order_topic_conf: order.map(str::to_owned),
         queue_datas: route.queues.iter().map(queue_data).collect(),
+        topic_queue_mapping_by_broker: route.mappings.cloned(),
     };
     Bytes::from(match form {
         JsonForm::Fastjson => data.to_json(),
@@ -109,7 +110,10 @@ pub fn cluster_info(routes: &RouteTable) -> Bytes {
         (cluster.to_owned(), names.iter().map(|name| name.to_string()).collect::<Vec<_>>())
     });
     let info = ClusterInfo {
-        broker_addr_table: routes.groups().map(|group| (group.name.to_string(), broker_data(group))).collect(),
+        broker_addr_table: routes
+            .groups()
+            .map(|group| (group.name.to_string(), broker_data(group)))
+            .collect(),
         cluster_addr_table: by_cluster.collect(),
     };
     Bytes::from(info.to_json())
@@ -126,8 +130,10 @@ pub fn member_group(cluster: &str, broker: &str, group: Option<&Group>) -> Bytes
 
 /// Body of the answers to 206, 224, 304, 311, 312, 313.
 pub fn topic_list<'a>(topics: impl Iterator<Item = &'a str>, broker_addr: Option<&str>) -> Bytes {
-    let list =
-        TopicList { broker_addr: broker_addr.map(str::to_owned), topic_list: topics.map(str::to_owned).collect() };
+    let list = TopicList {
+        broker_addr: broker_addr.map(str::to_owned),
+        topic_list: topics.map(str::to_owned).collect(),
+    };
     Bytes::from(list.to_json())
 }
 

@@ -280,7 +280,8 @@ mod tests {
     fn an_update_is_all_or_nothing() {
         let mut config = config();
         let before = config.clone();
-        let error = config.update(&properties("orderMessageEnable=true\nlistenPort=x")).expect_err("not a port");
+        let error =
+            config.update(&properties("orderMessageEnable=true\nlistenPort=x")).expect_err("not a port");
         assert!(matches!(error, UpdateError::Value(_)), "{error}");
         assert_eq!(config, before);
         let later = config.update(&properties("orderMessageEnable=true\nlistenPort=9877\nnonsense=1"));

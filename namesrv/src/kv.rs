@@ -146,7 +146,9 @@ mod tests {
         kv.put(ORDER_TOPIC_CONFIG, "T", "broker-a:4;broker-b:4").expect("room");
         kv.put("n", "quote\"", "é\n").expect("room");
         let file = kv.to_file();
-        assert!(file.starts_with(br#"{"configTable":{"ORDER_TOPIC_CONFIG":{"T":"broker-a:4;broker-b:4"},"n":{"#));
+        assert!(
+            file.starts_with(br#"{"configTable":{"ORDER_TOPIC_CONFIG":{"T":"broker-a:4;broker-b:4"},"n":{"#)
+        );
         let read = KvConfig::from_file(&file).expect("own file");
         assert_eq!((read.namespaces, read.entries, read.bytes), (kv.namespaces, kv.entries, kv.bytes));
     }

@@ -245,7 +245,11 @@ impl RouteTable {
             assert!(!entries.is_empty(), "topic {topic} has no queues");
             assert!(entries.is_sorted_by(|a, b| a.broker < b.broker), "entries of {topic} are in order");
             for entry in entries {
-                assert!(self.groups.contains_key(&entry.broker), "{topic} is on {}, which is gone", entry.broker);
+                assert!(
+                    self.groups.contains_key(&entry.broker),
+                    "{topic} is on {}, which is gone",
+                    entry.broker
+                );
             }
         }
         for topic in self.mappings.keys() {

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringmq_reactor::{
-    AcceptTo, CloseCause, CloseMode, ConnectionId, Context, Event, Io, ListenerId, ProcessSpec, Service, ShardSpec, Tasks,
-    Token,
+    AcceptTo, CloseCause, CloseMode, ConnectionId, Context, Event, Io, ListenerId, ProcessSpec, Service,
+    ShardSpec, Tasks, Token,
 };
 use ringmq_remoting::code::request;
 use ringmq_remoting::command::{Command, SerializeType};
@@ -52,7 +52,9 @@ pub enum StartError {
     #[error("bindAddress={0}: an IP address is expected")]
     BindAddress(String),
     /// The port cannot be had.
-    #[error("cannot listen on {address}: {source}; another name server may be running (listenPort chooses another port)")]
+    #[error(
+        "cannot listen on {address}: {source}; another name server may be running (listenPort chooses another port)"
+    )]
     Listen {
         /// Address and port.
         address: SocketAddr,
@@ -122,7 +124,9 @@ impl Namesrv {
         let shard = ShardSpec {
             name: "namesrv".to_owned(),
             cpu: None,
-            service: Box::new(move |_| Box::new(Self::new(config, on_started)) as Box<dyn Service<NamesrvMessage>>),
+            service: Box::new(move |_| {
+                Box::new(Self::new(config, on_started)) as Box<dyn Service<NamesrvMessage>>
+            }),
         };
         ProcessSpec { name: "namesrv".to_owned(), shards: vec![shard] }
     }
@@ -179,7 +183,8 @@ impl Namesrv {
         let path = || self.kv_file.path().to_owned();
         let bytes = loaded.map_err(|source| StartError::ReadKv { path: path(), source })?;
         if let Some(bytes) = bytes {
-            self.state.kv = KvConfig::from_file(&bytes).map_err(|source| StartError::ParseKv { path: path(), source })?;
+            self.state.kv =
+                KvConfig::from_file(&bytes).map_err(|source| StartError::ParseKv { path: path(), source })?;
         }
         Ok(())
     }
@@ -201,7 +206,8 @@ impl Namesrv {
     }
 
     fn arm_scan(&mut self, io: &mut dyn Io) {
-        let every = Duration::from_millis(self.state.config.settings.scan_not_active_broker_interval.max(100));
+        let every =
+            Duration::from_millis(self.state.config.settings.scan_not_active_broker_interval.max(100));
         io.timer(io.now() + every, Token::new(owner::SCAN, 0));
     }
 
@@ -224,8 +230,12 @@ impl Namesrv {
                 ("brokerName", FieldValue::Str(&notice.broker)),
                 ("minBrokerAddr", FieldValue::Str(&notice.min_address)),
             ];
-            fields.extend(notice.offline.as_deref().map(|address| ("offlineBrokerAddr", FieldValue::Str(address))));
-            fields.extend(notice.ha_address.as_deref().map(|address| ("haBrokerAddr", FieldValue::Str(address))));
+            fields.extend(
+                notice.offline.as_deref().map(|address| ("offlineBrokerAddr", FieldValue::Str(address))),
+            );
+            fields.extend(
+                notice.ha_address.as_deref().map(|address| ("haBrokerAddr", FieldValue::Str(address))),
+            );
             let request = OutgoingRequest {
                 serialize: SerializeType::Json,
                 code: request::NOTIFY_MIN_BROKER_ID_CHANGE,
@@ -294,7 +304,12 @@ impl ServeConnections<NamesrvMessage> for Namesrv {
         }
         let answer = self.state.execute(&command, Caller { connection, now: io.now() });
         if answer.code != 0 {
-            tracing::debug!(code = command.code, answer = answer.code, remark = answer.remark, "request refused");
+            tracing::debug!(
+                code = command.code,
+                answer = answer.code,
+                remark = answer.remark,
+                "request refused"
+            );
         }
         let waiting = Waiting { connection, to: command.response_to(), answer, oneway: command.is_oneway() };
         let effects = self.state.take_effects();
@@ -363,6 +378,11 @@ impl Service<NamesrvMessage> for Namesrv {
 
 impl std::fmt::Debug for Namesrv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Namesrv({} topics, {} brokers)", self.state.routes.topic_count(), self.state.routes.live_count())
+        write!(
+            f,
+            "Namesrv({} topics, {} brokers)",
+            self.state.routes.topic_count(),
+            self.state.routes.live_count()
+        )
     }
 }

@@ -11,7 +11,8 @@ use ringmq_namesrv::{Namesrv, NamesrvConfig};
 use ringmq_reactor::sim::{FaultKind, HostId, ProcessId, ProcessState, World};
 use ringmq_reactor::{Monotonic, TaskIo};
 use ringmq_remoting::body::{
-    ClusterInfo, DataVersion, KvTable, RegisterBrokerBody, RegisteredTopics, TopicConfig, TopicList, TopicRouteData,
+    ClusterInfo, DataVersion, KvTable, RegisterBrokerBody, RegisteredTopics, TopicConfig, TopicList,
+    TopicRouteData,
 };
 use ringmq_remoting::code::{request, response};
 use ringmq_transport::properties_file::Properties;
@@ -108,7 +109,12 @@ impl Caller {
 }
 
 fn topic(name: &str) -> TopicConfig {
-    TopicConfig { topic_name: name.to_owned(), read_queue_nums: 4, write_queue_nums: 4, ..TopicConfig::default() }
+    TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: 4,
+        write_queue_nums: 4,
+        ..TopicConfig::default()
+    }
 }
 
 /// A registration of 10.0.0.9:`port` as broker `id` of `name`, with topics `T` and `U`.
@@ -174,7 +180,11 @@ fn a_silent_broker_is_dropped_after_its_own_timeout_and_its_connection_closed() 
         caller.io.sleep(Duration::from_secs(9)).await;
         assert_eq!(caller.route_code("T").await, response::SUCCESS, "10 seconds have not passed");
         caller.io.sleep(Duration::from_secs(7)).await;
-        assert_eq!(caller.route_code("T").await, response::TOPIC_NOT_EXIST, "10 seconds and a scan have passed");
+        assert_eq!(
+            caller.route_code("T").await,
+            response::TOPIC_NOT_EXIST,
+            "10 seconds and a scan have passed"
+        );
         assert_eq!(broker.client.connection_count(), 0);
     });
 }
@@ -303,7 +313,8 @@ fn a_kv_change_that_cannot_be_stored_is_refused_with_the_reason() {
     let mut setup = Setup::new(8);
     setup.world.fail_next(setup.server, FaultKind::Write, "kvConfig", 1);
     setup.run(|caller| async move {
-        let put = Request::new(request::PUT_KV_CONFIG).str("namespace", "n").str("key", "k").str("value", "v");
+        let put =
+            Request::new(request::PUT_KV_CONFIG).str("namespace", "n").str("key", "k").str("value", "v");
         let refused = caller.call(put.clone()).await;
         assert_eq!(refused.code(), response::SYSTEM_ERROR);
         assert!(refused.remark().starts_with("changed, but not stored: "), "{}", refused.remark());
@@ -315,7 +326,8 @@ fn a_kv_change_that_cannot_be_stored_is_refused_with_the_reason() {
 fn a_kv_file_that_is_damaged_stops_the_start_and_is_left_alone() {
     let mut setup = Setup::new(9);
     setup.run(|caller| async move {
-        let put = Request::new(request::PUT_KV_CONFIG).str("namespace", "n").str("key", "k").str("value", "v");
+        let put =
+            Request::new(request::PUT_KV_CONFIG).str("namespace", "n").str("key", "k").str("value", "v");
         caller.done(put).await;
     });
     setup.world.kill(setup.process);

@@ -14,7 +14,11 @@ use crate::state::{Caller, State};
 const ZONE_NAME: &str = "__ZONE_NAME";
 
 impl State {
-    pub(crate) fn register_broker(&mut self, command: &Command<'_>, caller: Caller) -> Result<Answer, Answer> {
+    pub(crate) fn register_broker(
+        &mut self,
+        command: &Command<'_>,
+        caller: Caller,
+    ) -> Result<Answer, Answer> {
         check_crc(command)?;
         let body = bodies::read_registration(command).map_err(|error| Answer::error(error.to_string()))?;
         let timeout = long(command.long("heartbeatTimeoutMillis"))?;
@@ -62,18 +66,28 @@ impl State {
         Ok(Answer::success())
     }
 
-    pub(crate) fn query_data_version(&mut self, command: &Command<'_>, caller: Caller) -> Result<Answer, Answer> {
+    pub(crate) fn query_data_version(
+        &mut self,
+        command: &Command<'_>,
+        caller: Caller,
+    ) -> Result<Answer, Answer> {
         let cluster = required(command, "clusterName")?;
         let address = required(command, "brokerAddr")?;
-        let version = bodies::read_data_version(command.body).map_err(|error| Answer::error(error.to_string()))?;
+        let version =
+            bodies::read_data_version(command.body).map_err(|error| Answer::error(error.to_string()))?;
         let changed = self.routes.is_changed(&cluster, &address, &version);
         self.routes.heard_from(&cluster, &address, caller.now);
         let known = self.routes.data_version(&cluster, &address);
-        let answer = known.map_or_else(Answer::success, |known| Answer::with_body(bodies::data_version(known)));
+        let answer =
+            known.map_or_else(Answer::success, |known| Answer::with_body(bodies::data_version(known)));
         Ok(answer.field("changed", changed.to_string()))
     }
 
-    pub(crate) fn broker_heartbeat(&mut self, command: &Command<'_>, caller: Caller) -> Result<Answer, Answer> {
+    pub(crate) fn broker_heartbeat(
+        &mut self,
+        command: &Command<'_>,
+        caller: Caller,
+    ) -> Result<Answer, Answer> {
         let cluster = required(command, "clusterName")?;
         let address = required(command, "brokerAddr")?;
         self.routes.heard_from(&cluster, &address, caller.now);

@@ -25,8 +25,10 @@ impl State {
                 ),
             ));
         };
-        let order = self.config.settings.order_message_enable.then(|| self.kv.get(ORDER_TOPIC_CONFIG, &topic));
-        let standard_only = command.field("acceptStandardJsonOnly").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        let order =
+            self.config.settings.order_message_enable.then(|| self.kv.get(ORDER_TOPIC_CONFIG, &topic));
+        let standard_only =
+            command.field("acceptStandardJsonOnly").is_some_and(|v| v.eq_ignore_ascii_case("true"));
         let form =
             if command.version >= V4_9_4 || standard_only { JsonForm::Standard } else { JsonForm::Fastjson };
         Ok(Answer::with_body(bodies::route(&route, order.flatten(), form)))

@@ -7,9 +7,7 @@ use std::time::Duration;
 use ringmq_reactor::{ConnectionId, Monotonic};
 use ringmq_remoting::body::{DataVersion, Opaque};
 
-use super::{
-    DEFAULT_BROKER_TIMEOUT, Group, Live, MASTER_ID, MinIdNotice, PERM_WRITE, Queues, RouteTable,
-};
+use super::{DEFAULT_BROKER_TIMEOUT, Group, Live, MASTER_ID, MinIdNotice, PERM_WRITE, Queues, RouteTable};
 use crate::limits::{ADDRESSES_PER_NAME_MAX, BROKER_NAMES_MAX, NAME_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
 
 /// One topic of a registration.
@@ -80,7 +78,9 @@ pub enum Refused {
     #[error("register broker failed: a topic is empty or longer than {TOPIC_BYTES_MAX} bytes")]
     Topic,
     /// See [`BROKER_NAMES_MAX`].
-    #[error("register broker failed: this name server holds {BROKER_NAMES_MAX} broker names and takes no more")]
+    #[error(
+        "register broker failed: this name server holds {BROKER_NAMES_MAX} broker names and takes no more"
+    )]
     BrokerNames,
     /// See [`ADDRESSES_PER_NAME_MAX`].
     #[error("register broker failed: {ADDRESSES_PER_NAME_MAX} brokers have this name already")]
@@ -150,7 +150,10 @@ impl RouteTable {
         previous_min: Option<i64>,
     ) -> Registered {
         let Registration { cluster, broker, id, address, .. } = registration;
-        let name = self.groups.get(broker.as_str()).map_or_else(|| Rc::from(broker.as_str()), |g| Rc::clone(&g.name));
+        let name = self
+            .groups
+            .get(broker.as_str())
+            .map_or_else(|| Rc::from(broker.as_str()), |g| Rc::clone(&g.name));
         self.clusters.entry(cluster.clone()).or_default().insert(Rc::clone(&name));
         let group = self.groups.entry(Rc::clone(&name)).or_insert_with(|| Group {
             name: Rc::clone(&name),
@@ -168,8 +171,7 @@ impl RouteTable {
         }
         let group = &self.groups[&name];
         let min_id = group.min_id();
-        let is_prime_slave =
-            registration.acting_master.is_some() && *id != MASTER_ID && min_id == Some(*id);
+        let is_prime_slave = registration.acting_master.is_some() && *id != MASTER_ID && min_id == Some(*id);
         if *id == MASTER_ID || is_prime_slave {
             let wipe_write = is_prime_slave && group.acting_master;
             self.take_over_topics(registration, &name, first, wipe_write);
@@ -194,7 +196,13 @@ impl RouteTable {
         registered
     }
 
-    fn take_over_topics(&mut self, registration: &Registration, name: &Rc<str>, first: bool, wipe_write: bool) {
+    fn take_over_topics(
+        &mut self,
+        registration: &Registration,
+        name: &Rc<str>,
+        first: bool,
+        wipe_write: bool,
+    ) {
         let Registration { cluster, address, .. } = registration;
         let changed = first || self.is_changed(cluster, address, &registration.data_version);
         if self.settings.delete_topics && registration.mappings.is_empty() {
@@ -274,7 +282,11 @@ impl RouteTable {
         if registration.ha_address.len() > NAME_BYTES_MAX {
             return Err(Refused::Name("haServerAddr"));
         }
-        if registration.topics.iter().any(|entry| entry.topic.is_empty() || entry.topic.len() > TOPIC_BYTES_MAX) {
+        if registration
+            .topics
+            .iter()
+            .any(|entry| entry.topic.is_empty() || entry.topic.len() > TOPIC_BYTES_MAX)
+        {
             return Err(Refused::Topic);
         }
         match self.groups.get(registration.broker.as_str()) {
@@ -289,7 +301,8 @@ impl RouteTable {
         }
         // Counted only when it may be too much: a table of a hundred thousand topics comes every 30 seconds.
         if self.topics.len() + registration.topics.len() > TOPICS_MAX {
-            let new = registration.topics.iter().filter(|entry| !self.topics.contains_key(entry.topic.as_str()));
+            let new =
+                registration.topics.iter().filter(|entry| !self.topics.contains_key(entry.topic.as_str()));
             if self.topics.len() + new.count() > TOPICS_MAX {
                 return Err(Refused::Topics);
             }

@@ -68,7 +68,11 @@ impl Bench {
     /// `id=address` of every broker in a topic's route.
     fn addresses(&self, topic: &str) -> Vec<String> {
         let groups = self.table.route(topic).map(|route| route.groups).unwrap_or_default();
-        groups.iter().flat_map(|group| &group.addresses).map(|(id, address)| format!("{id}={address}")).collect()
+        groups
+            .iter()
+            .flat_map(|group| &group.addresses)
+            .map(|(id, address)| format!("{id}={address}"))
+            .collect()
     }
 
     fn topics(&self) -> Vec<&str> {
@@ -400,6 +404,32 @@ fn brokers_are_told_when_the_smallest_id_changes() {
     let left = bench.unregister("a", "a0").expect("the smallest id left");
     assert_eq!((left.min_id, left.offline.as_deref()), (1, Some("a0")));
     assert_eq!(left.to, [connection(1)]);
+}
+
+#[test]
+fn parts_of_a_static_topic_come_and_go_with_their_brokers() {
+    let mut bench = Bench::new();
+    let part = |name: &str, version| Registration {
+        mappings: BTreeMap::from([
+            ("T".to_owned(), Opaque::empty()),
+            ("unknown".to_owned(), Opaque::empty()),
+        ]),
+        data_version: version,
+        ..broker(name, 0, name)
+    };
+    let brokers = |bench: &Bench| -> Vec<String> {
+        let mappings = bench.table.route("T").and_then(|route| route.mappings);
+        mappings.into_iter().flatten().map(|(broker, _)| broker.clone()).collect()
+    };
+    bench.accept(&part("a", version(1)));
+    bench.accept(&part("b", version(1)));
+    assert_eq!(brokers(&bench), ["a", "b"]);
+    bench.unregister("a", "a");
+    assert_eq!(brokers(&bench), ["b"]);
+    bench.table.delete_topic("T", None);
+    bench.table.check();
+    bench.accept(&broker("b", 0, "b"));
+    assert!(brokers(&bench).is_empty());
 }
 
 #[test]

@@ -64,8 +64,12 @@ impl RouteTable {
 
     /// A connection has ended: the brokers that registered on it are gone.
     pub fn connection_closed(&mut self, connection: ConnectionId) -> Vec<MinIdNotice> {
-        let lost: Vec<LiveKey> =
-            self.live.iter().filter(|(_, live)| live.connection == Some(connection)).map(|(k, _)| k.clone()).collect();
+        let lost: Vec<LiveKey> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.connection == Some(connection))
+            .map(|(k, _)| k.clone())
+            .collect();
         self.unregister_all(lost)
     }
 

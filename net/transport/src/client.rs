@@ -286,12 +286,9 @@ async fn open(client: Weak<Shared>, io: TaskIo, to: SocketAddr) {
         _ => unreachable!("only this task ends the opening of a connection"),
     };
     let link = match outcome {
-        Ok(connection) => Rc::new(Link {
-            to,
-            connection,
-            pending: RefCell::default(),
-            last_used: Cell::new(io.now()),
-        }),
+        Ok(connection) => {
+            Rc::new(Link { to, connection, pending: RefCell::default(), last_used: Cell::new(io.now()) })
+        }
         Err(error) => {
             debug!(%to, %error, "cannot connect");
             let error = Arc::new(error);

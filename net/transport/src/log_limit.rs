@@ -26,7 +26,8 @@ impl LogLimit {
         let per_line = Duration::from_secs(1) / LOG_LINES_PER_SECOND;
         let earned = now.since(self.refilled).as_nanos() / per_line.as_nanos();
         if earned > 0 {
-            self.lines = self.lines.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(LOG_LINES_BURST);
+            self.lines =
+                self.lines.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(LOG_LINES_BURST);
             self.refilled = now;
         }
         if self.lines == 0 {

@@ -60,7 +60,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Preamble, PreambleError> {
         Some(&TLS_HANDSHAKE) => Ok(Preamble::Tls),
         Some(_) if bytes.starts_with(V1_SIGNATURE) => version_1(bytes),
         Some(_) if bytes.starts_with(V2_SIGNATURE) => version_2(bytes),
-        Some(_) if V1_SIGNATURE.starts_with(bytes) || V2_SIGNATURE.starts_with(bytes) => Ok(Preamble::Incomplete),
+        Some(_) if V1_SIGNATURE.starts_with(bytes) || V2_SIGNATURE.starts_with(bytes) => {
+            Ok(Preamble::Incomplete)
+        }
         Some(_) => Ok(Preamble::None),
     }
 }
@@ -68,16 +70,25 @@ pub fn inspect(bytes: &[u8]) -> Result<Preamble, PreambleError> {
 fn version_1(bytes: &[u8]) -> Result<Preamble, PreambleError> {
     let window = &bytes[..bytes.len().min(V1_BYTES_MAX)];
     let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() < V1_BYTES_MAX { Ok(Preamble::Incomplete) } else { Err(PreambleError::Endless) };
+        return if bytes.len() < V1_BYTES_MAX {
+            Ok(Preamble::Incomplete)
+        } else {
+            Err(PreambleError::Endless)
+        };
     };
-    let line = std::str::from_utf8(&bytes[V1_SIGNATURE.len()..end]).map_err(|_| PreambleError::Text("ASCII text"))?;
+    let line = std::str::from_utf8(&bytes[V1_SIGNATURE.len()..end])
+        .map_err(|_| PreambleError::Text("ASCII text"))?;
     let mut words = line.split(' ');
     let addresses = match words.next() {
         Some("UNKNOWN") => None,
         Some("TCP4" | "TCP6") => {
-            let mut ip = |what| words.next().and_then(|word| word.parse::<IpAddr>().ok()).ok_or(PreambleError::Text(what));
+            let mut ip = |what| {
+                words.next().and_then(|word| word.parse::<IpAddr>().ok()).ok_or(PreambleError::Text(what))
+            };
             let (source, target) = (ip("source address")?, ip("target address")?);
-            let mut port = |what| words.next().and_then(|word| word.parse::<u16>().ok()).ok_or(PreambleError::Text(what));
+            let mut port = |what| {
+                words.next().and_then(|word| word.parse::<u16>().ok()).ok_or(PreambleError::Text(what))
+            };
             let (source_port, target_port) = (port("source port")?, port("target port")?);
             Some((SocketAddr::new(source, source_port), SocketAddr::new(target, target_port)))
         }
@@ -177,7 +188,10 @@ mod tests {
     fn malformed_version_1_headers() {
         assert_eq!(inspect(b"PROXY UDP4 1 2 3 4\r\n"), Err(PreambleError::Text("protocol")));
         assert_eq!(inspect(b"PROXY TCP4 1.2.3.4 nobody 1 2\r\n"), Err(PreambleError::Text("target address")));
-        assert_eq!(inspect(b"PROXY TCP4 1.2.3.4 1.2.3.4 1 70000\r\n"), Err(PreambleError::Text("target port")));
+        assert_eq!(
+            inspect(b"PROXY TCP4 1.2.3.4 1.2.3.4 1 70000\r\n"),
+            Err(PreambleError::Text("target port"))
+        );
         assert_eq!(inspect(&[b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat()), Err(PreambleError::Endless));
     }
 

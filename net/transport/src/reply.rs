@@ -44,7 +44,13 @@ impl<T: Default> Connections<T> {
     }
 
     /// Queues an answer whose body is these slices, by reference. False: as [`Connections::reply`].
-    pub fn reply_slices(&mut self, io: &mut dyn Io, id: ConnectionId, reply: &Reply<'_>, body: &[Bytes]) -> bool {
+    pub fn reply_slices(
+        &mut self,
+        io: &mut dyn Io,
+        id: ConnectionId,
+        reply: &Reply<'_>,
+        body: &[Bytes],
+    ) -> bool {
         let Some(outbox) = self.outbox(io, id) else { return false };
         let body_bytes = body.iter().map(Bytes::len).sum();
         write_response(outbox.tail(), reply.to, reply.code, reply.remark, reply.fields, body_bytes);

@@ -328,7 +328,11 @@ impl<T: Default> Connections<T> {
 }
 
 /// Handles what concerns the table and gives back every other event.
-pub fn on_event<'e, M, S>(server: &mut S, io: &mut dyn Context<M>, event: Event<'e, M>) -> Option<Event<'e, M>>
+pub fn on_event<'e, M, S>(
+    server: &mut S,
+    io: &mut dyn Context<M>,
+    event: Event<'e, M>,
+) -> Option<Event<'e, M>>
 where
     M: Send + 'static,
     S: ServeConnections<M>,

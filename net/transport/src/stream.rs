@@ -119,7 +119,10 @@ impl Stream {
 mod tests {
     use super::*;
 
-    fn frames_of(stream: &mut Stream, chunks: &[&[u8]]) -> Result<(Vec<Vec<u8>>, Option<SocketAddr>), StreamError> {
+    fn frames_of(
+        stream: &mut Stream,
+        chunks: &[&[u8]],
+    ) -> Result<(Vec<Vec<u8>>, Option<SocketAddr>), StreamError> {
         let (mut frames, mut client) = (Vec::new(), None);
         for chunk in chunks {
             stream.feed(chunk, |input| {
@@ -140,7 +143,8 @@ mod tests {
 
     #[test]
     fn frames_without_preamble() {
-        let (frames, client) = frames_of(&mut Stream::new(), &[&FRAME, &FRAME[..1], &FRAME[1..]]).expect("frames");
+        let (frames, client) =
+            frames_of(&mut Stream::new(), &[&FRAME, &FRAME[..1], &FRAME[1..]]).expect("frames");
         assert_eq!(frames, [FRAME, FRAME]);
         assert_eq!(client, None);
     }
@@ -149,7 +153,8 @@ mod tests {
     fn a_proxy_header_in_any_cut_is_taken_off() {
         let whole = [b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 10911\r\n".as_slice(), &FRAME].concat();
         for cut in 1..whole.len() {
-            let (frames, client) = frames_of(&mut Stream::new(), &[&whole[..cut], &whole[cut..]]).expect("frames");
+            let (frames, client) =
+                frames_of(&mut Stream::new(), &[&whole[..cut], &whole[cut..]]).expect("frames");
             assert_eq!(frames, [FRAME], "cut at {cut}");
             assert_eq!(client, Some("192.0.2.7:40000".parse().expect("address")));
         }

@@ -1,8 +1,8 @@
 //! Both sides of a connection against each other in the simulated world.
 
-mod support;
 #[path = "support/echo.rs"]
 mod echo;
+mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -75,7 +75,8 @@ fn answers_find_their_requests_in_any_order_on_one_connection() {
                 order.borrow_mut().push(n);
             });
         }
-        let echoed = client.call(server(), &Request::new(ECHO).body(&b"hello"[..]), TIMEOUT).await.expect("an answer");
+        let echoed =
+            client.call(server(), &Request::new(ECHO).body(&b"hello"[..]), TIMEOUT).await.expect("an answer");
         assert_eq!((echoed.code(), &echoed.body()[..]), (0, &b"hello"[..]));
         io.sleep(Duration::from_secs(2)).await;
         assert_eq!(*order.borrow(), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Opaque;
 use crate::json::{Style, Writer};
 
 beans! {
@@ -15,6 +16,8 @@ beans! {
         order_topic_conf: Option<String> = "orderTopicConf";
         /// Its queues, one entry for each broker name.
         queue_datas: Vec<QueueData> = "queueDatas";
+        /// Broker name → its part; static topics only.
+        topic_queue_mapping_by_broker: Option<BTreeMap<String, Opaque>> = "topicQueueMappingByBroker";
     }
 
     /// Brokers of one name.

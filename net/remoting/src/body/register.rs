@@ -31,8 +31,8 @@ beans! {
         topic_config_table: BTreeMap<String, TopicConfig> = "topicConfigTable";
         /// Mappings, unread.
         topic_queue_mapping_detail_map: Option<Opaque> = "topicQueueMappingDetailMap";
-        /// Mappings, unread.
-        topic_queue_mapping_info_map: Option<Opaque> = "topicQueueMappingInfoMap";
+        /// The broker's part in static topics, by topic.
+        topic_queue_mapping_info_map: Option<BTreeMap<String, Opaque>> = "topicQueueMappingInfoMap";
     }
 }
 
@@ -74,9 +74,11 @@ fn to_owned(value: &Value<'_>) -> Value<'static> {
 }
 
 impl RegisterBrokerBody {
-    /// Reads the body of 103 as its header and version say: plain, compressed, or the bare table of a broker before 3.0.11.
+    /// Reads the body of 103 as its header and version say: plain, compressed, or the bare table of a broker
+    /// before 3.0.11.
     ///
-    /// Java brokers of 5.x say `compressed=false` also when it is: a zlib stream is recognised by its first byte.
+    /// Java brokers of 5.x say `compressed=false` also when it is: a zlib stream is recognised by its first
+    /// byte.
     ///
     /// # Errors
     /// The body is neither.
@@ -96,7 +98,7 @@ impl RegisterBrokerBody {
         RegisterBrokerBody::from_json(body)
     }
 
-    /// The compressed form, for name servers that take it. Mappings of static topics are not carried.
+    /// The compressed form, for name servers that take it.
     pub fn to_compressed(&self, broker_version: i32) -> Vec<u8> {
         let mut plain = Vec::new();
         put_sized(&mut plain, json::to_text(&self.topics.data_version).as_bytes());
@@ -106,7 +108,9 @@ impl RegisterBrokerBody {
         }
         put_sized(&mut plain, json::to_text(&self.filter_server_list).as_bytes());
         if broker_version >= version::V5_0_0 {
-            plain.extend_from_slice(&0u32.to_be_bytes());
+            let infos = self.topics.topic_queue_mapping_info_map.iter().flat_map(BTreeMap::values);
+            plain.extend_from_slice(&(infos.clone().count() as u32).to_be_bytes());
+            infos.for_each(|info| put_sized(&mut plain, json::to_text(info).as_bytes()));
         }
         let mut packed = Vec::new();
         let encoder = flate2::read::ZlibEncoder::new(&plain[..], flate2::Compression::best());
@@ -173,8 +177,13 @@ fn read_compressed(body: &[u8], broker_version: i32) -> Result<RegisterBrokerBod
     registered.filter_server_list =
         servers.map_err(|source| BodyError::Json { body: "filterServerList", source })?;
     if broker_version >= version::V5_0_0 && reader.position < plain.len() {
+        let infos = &mut registered.topics.topic_queue_mapping_info_map;
         for _ in 0..reader.count()? {
-            reader.sized()?;
+            let info = json::parse(reader.sized()?)
+                .map_err(|source| BodyError::Json { body: "TopicQueueMappingInfo", source })?;
+            if let Some(topic) = info.get("topic").and_then(Value::as_text) {
+                infos.get_or_insert_default().insert(topic.into_owned(), Opaque(to_owned(&info)));
+            }
         }
     }
     Ok(registered)

@@ -69,7 +69,14 @@ pub fn echo(options: ServerOptions, seen: &Arc<Mutex<Seen>>) -> ProcessSpec<()> 
 }
 
 impl Echo {
-    fn reply(&mut self, io: &mut dyn Context<()>, connection: ConnectionId, to: ResponseTo, code: i32, body: &[u8]) {
+    fn reply(
+        &mut self,
+        io: &mut dyn Context<()>,
+        connection: ConnectionId,
+        to: ResponseTo,
+        code: i32,
+        body: &[u8],
+    ) {
         self.connections.reply(io, connection, &Reply::code(to, code), body);
     }
 
@@ -140,7 +147,13 @@ impl ServeConnections<()> for Echo {
         Ok(())
     }
 
-    fn on_closed(&mut self, _: &mut dyn Context<()>, connection: ConnectionId, _: Connection<()>, _: &CloseCause) {
+    fn on_closed(
+        &mut self,
+        _: &mut dyn Context<()>,
+        connection: ConnectionId,
+        _: Connection<()>,
+        _: &CloseCause,
+    ) {
         let ended = self.outgoing.ended(connection).len();
         self.seen.lock().expect("one thread").relays_ended += ended;
     }
