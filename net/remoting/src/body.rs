@@ -1,8 +1,8 @@
 //! Typed JSON bodies.
 //!
-//! Each type is a table of members: it reads itself with all of them optional (an absent one has the reference's default)
-//! and writes them in the reference's order. Maps come out sorted by key, where the reference has the order of a Java
-//! hash map.
+//! Each type is a table of members: it reads itself with all of them optional (an absent one has the
+//! reference's default) and writes them in the reference's order. Maps come out sorted by key, where the
+//! reference has the order of a Java hash map.
 
 #[macro_use]
 mod bean;

@@ -36,8 +36,8 @@ pub enum SerializeType {
 
 /// One command, borrowed from its frame.
 ///
-/// For ordinary headers nothing is allocated: fields are ranges in a small inline table, and values are unescaped only
-/// when asked for, and copied only if they contain an escape.
+/// For ordinary headers nothing is allocated: fields are ranges in a small inline table, and values are
+/// unescaped only when asked for, and copied only if they contain an escape.
 #[derive(Debug, Clone)]
 pub struct Command<'a> {
     /// Request code, or response code.
@@ -115,7 +115,8 @@ impl<'a> Command<'a> {
         ResponseTo { opaque: self.opaque, serialize: self.serialize }
     }
 
-    /// The header fields that are not null, in the order of the wire. A key may come twice: the later one counts.
+    /// The header fields that are not null, in the order of the wire. A key may come twice: the later one
+    /// counts.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + '_ {
         self.fields.iter().filter(|entry| !entry.value.is_null()).map(|entry| Field::new(self.header, entry))
     }

@@ -1,8 +1,8 @@
 //! Writing requests and responses, in both header encodings.
 //!
-//! JSON headers come out as the reference writes them: members in alphabetical order, null ones left out, no white
-//! space. Header fields keep the order in which they are given (the reference's is that of a Java hash map).
-//! The language is `JAVA` everywhere: see [`Language`].
+//! JSON headers come out as the reference writes them: members in alphabetical order, null ones left out, no
+//! white space. Header fields keep the order in which they are given (the reference's is that of a Java hash
+//! map). The language is `JAVA` everywhere: see [`Language`].
 
 pub(crate) mod number;
 
@@ -56,8 +56,8 @@ pub struct Header<'a> {
     pub fields: Option<&'a [(&'a str, FieldValue<'a>)]>,
 }
 
-/// Appends length, header length and header of a response to `out`. The caller appends exactly `body_bytes` of body
-/// behind it, or queues them right behind `out`.
+/// Appends length, header length and header of a response to `out`. The caller appends exactly `body_bytes`
+/// of body behind it, or queues them right behind `out`.
 pub fn write_response(
     out: &mut BytesMut,
     to: ResponseTo,
@@ -81,7 +81,8 @@ pub fn write_response(
 
 /// Appends a whole request frame to `out`.
 ///
-/// Request codes above 32 767 do not fit the ROCKETMQ encoding: such a request goes out as JSON, which every peer reads.
+/// Request codes above 32 767 do not fit the ROCKETMQ encoding: such a request goes out as JSON, which every
+/// peer reads.
 pub fn write_request(
     out: &mut BytesMut,
     serialize: SerializeType,
@@ -110,7 +111,8 @@ impl Header<'_> {
     /// Appends everything of a frame but its body, of which the caller appends exactly `body_bytes`.
     ///
     /// # Panics
-    /// The header is above 2^24 - 1 bytes or the frame above 2^32 - 1: the caller lets nothing near that through.
+    /// The header is above 2^24 - 1 bytes or the frame above 2^32 - 1: the caller lets nothing near that
+    /// through.
     pub fn write(&self, out: &mut BytesMut, body_bytes: usize) {
         let start = out.len();
         out.put_slice(&[0; PREFIX_BYTES]);

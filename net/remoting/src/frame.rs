@@ -80,8 +80,9 @@ pub enum FrameError {
 
 /// Cuts one connection's byte stream into frames. Lives as long as the connection, on the connection's shard.
 ///
-/// Frames that lie whole in what was received are handed out in place; only a partial rest is copied. Memory: at most
-/// the limit plus 4 bytes, and it grows with the bytes received, never with the length a peer merely announced.
+/// Frames that lie whole in what was received are handed out in place; only a partial rest is copied. Memory:
+/// at most the limit plus 4 bytes, and it grows with the bytes received, never with the length a peer merely
+/// announced.
 #[derive(Debug)]
 pub struct FrameAssembler {
     limit: usize,
@@ -103,11 +104,12 @@ impl FrameAssembler {
 
     /// Takes received bytes and hands out every frame that is complete now, each including its length field.
     ///
-    /// `on_frame` may stop with `Break`: what follows is kept, and the next call (also with no bytes) goes on there.
+    /// `on_frame` may stop with `Break`: what follows is kept, and the next call (also with no bytes) goes on
+    /// there.
     ///
     /// # Errors
-    /// A length field out of bounds. Frames before it have been handed out; the assembler stays failed and answers
-    /// the same error from then on.
+    /// A length field out of bounds. Frames before it have been handed out; the assembler stays failed and
+    /// answers the same error from then on.
     pub fn feed(
         &mut self,
         bytes: &[u8],
@@ -144,7 +146,8 @@ impl FrameAssembler {
         Ok(())
     }
 
-    /// Completes what earlier calls left over. `false`: all bytes are taken and nothing more can be handed out now.
+    /// Completes what earlier calls left over. `false`: all bytes are taken and nothing more can be handed
+    /// out now.
     fn finish_rest(
         &mut self,
         bytes: &mut &[u8],

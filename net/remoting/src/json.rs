@@ -1,13 +1,13 @@
 //! The JSON dialect of the reference (fastjson): what its peers write is read, and what they read is written.
 //!
-//! Beyond the standard, the reader takes: keys without quotes (numbers, words), whole objects as keys, single quotes,
-//! superfluous commas, numbers with Java's type letters, numbers as strings and strings as numbers (in the typed
-//! getters), control characters inside strings. It does not recurse beyond [`NESTING_MAX`] nor make more than
-//! [`VALUES_MAX`] values.
+//! Beyond the standard, the reader takes: keys without quotes (numbers, words), whole objects as keys, single
+//! quotes, superfluous commas, numbers with Java's type letters, numbers as strings and strings as numbers
+//! (in the typed getters), control characters inside strings. It does not recurse beyond [`NESTING_MAX`] nor
+//! make more than [`VALUES_MAX`] values.
 //!
-//! The writer gives the reference's exact text: no white space, members in alphabetical order (the order of the types'
-//! tables), null members left out, numeric keys without quotes. [`Style::Standard`] quotes all keys and escapes what is not
-//! ASCII: the form of routes for clients from 4.9.4 on.
+//! The writer gives the reference's exact text: no white space, members in alphabetical order (the order of
+//! the types' tables), null members left out, numeric keys without quotes. [`Style::Standard`] quotes all
+//! keys and escapes what is not ASCII: the form of routes for clients from 4.9.4 on.
 
 mod decode;
 mod parse;

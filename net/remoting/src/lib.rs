@@ -1,8 +1,9 @@
-//! RocketMQ's remoting protocol as bytes: frames, both header encodings, request and response types, message records.
+//! RocketMQ's remoting protocol as bytes: frames, both header encodings, request and response types, message
+//! records.
 //!
-//! No I/O, no clock, no threads: everything here is a function of its arguments. Bytes come from the network or from a
-//! disk and are not trusted: no input may panic, and nothing is allocated for a length that has not been checked
-//! against the bytes at hand.
+//! No I/O, no clock, no threads: everything here is a function of its arguments. Bytes come from the network
+//! or from a disk and are not trusted: no input may panic, and nothing is allocated for a length that has not
+//! been checked against the bytes at hand.
 //!
 //! | module | what it holds |
 //! |---|---|

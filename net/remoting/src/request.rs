@@ -1,8 +1,9 @@
 //! Typed headers of requests and responses.
 //!
-//! Each type reads itself from a command in one pass over its fields ([`SendHeader::from_command`] and so on; unknown
-//! fields are skipped, a missing or unreadable one is a [`FieldError`]), and lists its fields for writing. Types named
-//! `…Response` belong to responses, all others to requests; their first line names the request code.
+//! Each type reads itself from a command in one pass over its fields ([`SendHeader::from_command`] and so on;
+//! unknown fields are skipped, a missing or unreadable one is a [`FieldError`]), and lists its fields for
+//! writing. Types named `…Response` belong to responses, all others to requests; their first line names the
+//! request code.
 
 #[macro_use]
 mod headers;

@@ -23,8 +23,9 @@ pub enum BodyError {
     },
 }
 
-/// Types with named members. For each member: Rust name and type, name on the wire with other names that are read, and the
-/// value when absent if it is not the type's own default. Members stand in the order of the wire.
+/// Types with named members. For each member: Rust name and type, name on the wire with other names that are
+/// read, and the value when absent if it is not the type's own default. Members stand in the order of the
+/// wire.
 macro_rules! beans {
     ($(
         $(#[$doc:meta])*

@@ -70,7 +70,8 @@ impl SubscriptionData {
                 subscription.code_set.push(java_hash(tag));
             }
         }
-        // Java's split drops empty pieces at the end only: "||" alone gives none, which is an error there too.
+        // Java's split drops empty pieces at the end only: "||" alone gives none, which is an error there
+        // too.
         if expression.split("||").all(str::is_empty) { Err(TagExpressionError) } else { Ok(subscription) }
     }
 
@@ -79,8 +80,8 @@ impl SubscriptionData {
         self.expression_type.is_empty() || self.expression_type == EXPRESSION_TAG
     }
 
-    /// Whether a message with that tag hash (see [`crate::record::tags_code`]) may be wanted. The client compares the tag's
-    /// text afterwards.
+    /// Whether a message with that tag hash (see [`crate::record::tags_code`]) may be wanted. The client
+    /// compares the tag's text afterwards.
     pub fn matches(&self, tags_code: i64) -> bool {
         self.sub_string == SUBSCRIBE_ALL || self.code_set.contains(&(tags_code as i32))
     }

@@ -1,8 +1,10 @@
 //! The language a peer says it is written in.
 
-/// Language of the sender of a command: a name in JSON headers, a byte in ROCKETMQ headers. Unknown ones are no error.
+/// Language of the sender of a command: a name in JSON headers, a byte in ROCKETMQ headers. Unknown ones are
+/// no error.
 ///
-/// RingMQ sends [`Language::Java`]: that is what the reference sends, and the enum of clients up to 4.4 has no `RUST`.
+/// RingMQ sends [`Language::Java`]: that is what the reference sends, and the enum of clients up to 4.4 has
+/// no `RUST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Language {
@@ -50,7 +52,8 @@ impl Language {
 
     /// Of a JSON header's name.
     pub fn from_name(name: &[u8]) -> Language {
-        // Nearly every client is one of the first ten; a linear look over 14 short names costs less than a hash.
+        // Nearly every client is one of the first ten; a linear look over 14 short names costs less than a
+        // hash.
         TABLE
             .iter()
             .find(|(_, known)| known.as_bytes() == name)

@@ -319,8 +319,8 @@ pub const POP_ROLLBACK: i32 = 200056;
 /// Code 200151, handled by the broker.
 pub const BATCH_ACK_MESSAGE: i32 = 200151;
 
-/// Maps a code that arrived in a ROCKETMQ header, whose code field is 16 bits wide, back to the pop request it was
-/// cut from: 200 050 arrives as 3 442. Codes that cannot have been cut are returned as they are.
+/// Maps a code that arrived in a ROCKETMQ header, whose code field is 16 bits wide, back to the pop request
+/// it was cut from: 200 050 arrives as 3 442. Codes that cannot have been cut are returned as they are.
 ///
 /// The codes from 3 442 to 3 543 are used by nothing else, so the mapping is unambiguous.
 pub const fn restore_truncated(code: i32) -> i32 {

@@ -1,7 +1,8 @@
 //! Protocol versions: ordinals of RocketMQ's `MQVersion`. Releases from 4.0 on have two ordinals per patch
 //! (snapshot, release) and ten patches per minor: `V4_x_y = 213 + 20x + 2y`, `V5_x_y = 413 + 20x + 2y`.
 
-/// V3_0_11: from here on the body of a broker registration is a `RegisterBrokerBody`, before it the bare topic table.
+/// V3_0_11: from here on the body of a broker registration is a `RegisterBrokerBody`, before it the bare
+/// topic table.
 pub const V3_0_11: i32 = 37;
 /// V3_0_7_SNAPSHOT: clients below it cannot receive requests 220 and 221.
 pub const V3_0_7_SNAPSHOT: i32 = 28;
@@ -20,13 +21,14 @@ pub const V5_3_1: i32 = 475;
 /// V5_3_3: what RingMQ says it is.
 pub const V5_3_3: i32 = 479;
 
-/// The version in everything that RingMQ sends. Clients record the one of the heartbeat answer as the broker's
-/// version, and some use features (SQL92 filters) only above a minimum.
+/// The version in everything that RingMQ sends. Clients record the one of the heartbeat answer as the
+/// broker's version, and some use features (SQL92 filters) only above a minimum.
 pub const CURRENT: i32 = V5_3_3;
 /// [`CURRENT`] as tools show it.
 pub const CURRENT_NAME: &str = "V5_3_3";
 
-/// The name of a version ordinal as tools show it, such as `V4_9_8`; `None` for ordinals before 4.0 and snapshots.
+/// The name of a version ordinal as tools show it, such as `V4_9_8`; `None` for ordinals before 4.0 and
+/// snapshots.
 pub fn name(ordinal: i32) -> Option<String> {
     let (major, rest) = match ordinal {
         213..=412 => (4, ordinal - 213),

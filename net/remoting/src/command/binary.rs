@@ -1,7 +1,8 @@
 //! The ROCKETMQ header encoding.
 //!
 //! ```text
-//! code 2 │ language 1 │ version 2 │ opaque 4 │ flag 4 │ remark 4 + n │ fields 4 + m: (key 2 + k, value 4 + v)*
+//! code 2 │ language 1 │ version 2 │ opaque 4 │ flag 4 │ remark 4 + n │ fields 4 + m: (key 2 + k, value 4 +
+//! v)*
 //! ```
 
 use super::table::Span;

@@ -1,7 +1,8 @@
 //! The JSON header encoding, read in one pass over its bytes.
 //!
-//! Standard JSON, with what readers must put up with: members in any order, absent, unknown or null, numbers in quotes,
-//! values of `extFields` that are no strings. Bodies, which need the reference's own dialect, are read by [`crate::json`].
+//! Standard JSON, with what readers must put up with: members in any order, absent, unknown or null, numbers
+//! in quotes, values of `extFields` that are no strings. Bodies, which need the reference's own dialect, are
+//! read by [`crate::json`].
 
 use super::field::decimal;
 use super::table::Span;

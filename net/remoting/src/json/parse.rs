@@ -228,8 +228,8 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The character of a code unit, taking its other half if it is the first one of a pair. `position` is 4 behind the
-    /// backslash plus 2 once the caller adds its own.
+    /// The character of a code unit, taking its other half if it is the first one of a pair. `position` is 4
+    /// behind the backslash plus 2 once the caller adds its own.
     fn surrogates(&mut self, unit: u32) -> char {
         let low_at = self.position + 2;
         if (0xD800..0xDC00).contains(&unit)

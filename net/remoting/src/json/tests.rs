@@ -20,10 +20,11 @@ fn reads_the_reference_dialect() {
     );
     check("{'single':'it\\'s',word:1,}", Ok(r#"{"single":"it's","word":1}"#));
     check("[1,,2L, 3.5F,-0.25,1e3,]", Ok("[1,2,3.5,-0.25,1000.0]"));
-    check(r#"["\u0001\u8ba2\ud83d\ude00\x41\v\/"]"#, Ok("[\"\\u0001订😀A\\u000B/\"]"));
+    check(r#"["\u0001\u8ba2\ud83d\ude00\x41\v\/"]"#, Ok("[\"\\u0001订😀A\\u000b/\"]"));
     check("Set[1]", Ok("[1]"));
     check("[null,NaN,true,false]", Ok("[null,null,true,false]"));
-    check("[0.0,1.0E10,1.0E-5,12345.678,-1.5E300]", Ok("[0.0,1.0E10,1.0E-5,12345.678,-1.5E300]"));
+    let doubles = "[0.0,1.0,0.001,1.0E-4,9999999.0,1.0E7,1.23456789E7,0.3333333333333333,1.0E21,-1.5E300]";
+    check(doubles, Ok(doubles));
     check("\"raw\ttab\"", Ok(r#""raw\ttab""#));
 }
 

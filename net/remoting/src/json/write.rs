@@ -139,7 +139,9 @@ fn java_double(number: f64) -> String {
     }
 }
 
-/// Appends a quoted string as the reference writes it: `"` and `\` escaped, control characters by letter or `\u00XX`.
+/// Appends a quoted string as the reference (5.5.0, fastjson 2) writes it: `"` and `\` escaped, control
+/// characters by letter or `\u00xx` in lower case. Before that the hexadecimal digits were in upper case, and
+/// U+007F to U+009F, U+2028 and U+2029 were escaped too: the same text to any reader.
 pub(crate) fn write_string(out: &mut BytesMut, text: &str) {
     out.put_u8(b'"');
     let mut rest = text.as_bytes();
@@ -166,7 +168,7 @@ fn write_ascii_string(out: &mut BytesMut, text: &str) {
 }
 
 fn write_escape(out: &mut BytesMut, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
         b'"' => out.put_slice(b"\\\""),
         b'\\' => out.put_slice(b"\\\\"),

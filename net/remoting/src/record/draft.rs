@@ -8,11 +8,11 @@ use super::layout::{
     V1_TOPIC_BYTES_MAX, sys_flag,
 };
 
-/// What a record says, before it has its place. [`RecordDraft::encode`] lays it out once, straight into the log's
-/// buffer.
+/// What a record says, before it has its place. [`RecordDraft::encode`] lays it out once, straight into the
+/// log's buffer.
 ///
-/// The IPv6 bits of `sys_flag` are set or cleared by the hosts, the magic follows the topic's length, and the body CRC
-/// is computed on encoding.
+/// The IPv6 bits of `sys_flag` are set or cleared by the hosts, the magic follows the topic's length, and the
+/// body CRC is computed on encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordDraft<'a> {
     /// At most 127 bytes for ordinary topics, 255 for retry and dead-letter topics.
@@ -54,8 +54,8 @@ impl RecordDraft<'_> {
     /// Writes the record at the start of `out` and returns its size.
     ///
     /// # Panics
-    /// `out` is shorter than [`RecordDraft::encoded_bytes`], or topic, body or properties exceed their length fields:
-    /// the broker's limits, all lower, have been checked before.
+    /// `out` is shorter than [`RecordDraft::encoded_bytes`], or topic, body or properties exceed their length
+    /// fields: the broker's limits, all lower, have been checked before.
     pub fn encode(
         &self,
         out: &mut [u8],

@@ -66,7 +66,8 @@ pub mod sys_flag {
     pub const COMPRESSION_MASK: i32 = 0x700;
 }
 
-/// Writes a blank of `bytes` at the start of `out`: its size and magic. What follows in the segment is not touched.
+/// Writes a blank of `bytes` at the start of `out`: its size and magic. What follows in the segment is not
+/// touched.
 ///
 /// # Panics
 /// `bytes` is below [`BLANK_BYTES_MIN`], or `out` shorter than that.

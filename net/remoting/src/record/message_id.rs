@@ -29,8 +29,8 @@ pub fn encode(store_host: SocketAddr, physical_offset: i64) -> MessageId {
     id
 }
 
-/// Address and physical offset of an id; `None` when it is not one. The client's own unique keys have the same form:
-/// what comes out may be no address of a broker at all.
+/// Address and physical offset of an id; `None` when it is not one. The client's own unique keys have the
+/// same form: what comes out may be no address of a broker at all.
 pub fn decode(id: &str) -> Option<(SocketAddr, i64)> {
     if id.len() != TEXT_V4 && id.len() != TEXT_V6 {
         return None;

@@ -1,7 +1,8 @@
 //! Message properties: `name` \u{1} `value` \u{2}, repeated, not escaped; the last \u{2} may be missing.
 //!
-//! Reading rules of the reference: a segment shorter than 3 characters, or without a \u{1} that is neither its first
-//! nor its last character, is skipped; only the first \u{1} separates; of duplicates the last one counts.
+//! Reading rules of the reference: a segment shorter than 3 characters, or without a \u{1} that is neither
+//! its first nor its last character, is skipped; only the first \u{1} separates; of duplicates the last one
+//! counts.
 
 /// Between name and value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
@@ -34,8 +35,8 @@ pub fn is_carriable(text: &str) -> bool {
 
 /// Builds a properties text.
 ///
-/// What [`PropertiesWriter::from_text`] keeps, it keeps as it came, order and ill-formed segments included: the
-/// producer's text is the producer's.
+/// What [`PropertiesWriter::from_text`] keeps, it keeps as it came, order and ill-formed segments included:
+/// the producer's text is the producer's.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct PropertiesWriter {
     text: String,
@@ -47,8 +48,8 @@ impl PropertiesWriter {
         Self::default()
     }
 
-    /// Starts from a text, all of it kept except the properties named in `except`. Room for `additional_bytes` more
-    /// is made at once.
+    /// Starts from a text, all of it kept except the properties named in `except`. Room for
+    /// `additional_bytes` more is made at once.
     pub fn from_text(properties: &str, except: &[&str], additional_bytes: usize) -> Self {
         let mut text = String::with_capacity(properties.len() + 1 + additional_bytes);
         for segment in properties.split_terminator(PROPERTY_SEPARATOR) {
@@ -60,9 +61,11 @@ impl PropertiesWriter {
         PropertiesWriter { text }
     }
 
-    /// Appends one property. A name that is there already is not looked for: the new value counts for readers.
+    /// Appends one property. A name that is there already is not looked for: the new value counts for
+    /// readers.
     ///
-    /// A name or value that cannot be carried ([`is_carriable`]) is left out, as the reference's own text would lose it.
+    /// A name or value that cannot be carried ([`is_carriable`]) is left out, as the reference's own text
+    /// would lose it.
     pub fn push(&mut self, name: &str, value: &str) -> &mut Self {
         if is_carriable(name) && is_carriable(value) {
             self.text.push_str(name);

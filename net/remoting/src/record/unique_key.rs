@@ -8,9 +8,9 @@ use super::hex;
 const COUNTER_BYTES: usize = 2;
 const TIME_BYTES: usize = 4;
 
-/// Makes unique keys in the clients' form: upper-case hex of address (4 or 16 bytes), process id (2), a discriminator (4),
-/// ms since the start of the month (4), counter (2). One per shard: the discriminator keeps the makers of a process
-/// apart, the counter the keys of a millisecond (65,536 of them).
+/// Makes unique keys in the clients' form: upper-case hex of address (4 or 16 bytes), process id (2), a
+/// discriminator (4), ms since the start of the month (4), counter (2). One per shard: the discriminator
+/// keeps the makers of a process apart, the counter the keys of a millisecond (65,536 of them).
 ///
 /// The month is taken in UTC, where Java clients take local time: only uniqueness is asked of the key.
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ pub struct UniqueKeys {
 }
 
 impl UniqueKeys {
-    /// `address`: of this broker; `process`: its process id, of which the lower 16 bits are used; `discriminator`:
-    /// differs between the makers of a process and between its starts.
+    /// `address`: of this broker; `process`: its process id, of which the lower 16 bits are used;
+    /// `discriminator`: differs between the makers of a process and between its starts.
     pub fn new(address: IpAddr, process: u32, discriminator: u32) -> Self {
         let mut bytes = match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -54,7 +54,8 @@ impl UniqueKeys {
 fn ms_of_month(now_ms: i64) -> i64 {
     const DAY_MS: i64 = 86_400_000;
     let day = now_ms.div_euclid(DAY_MS);
-    // Days counted from 1 March 0000, where leap days come last: the months of such a year start at (153 m + 2) / 5.
+    // Days counted from 1 March 0000, where leap days come last: the months of such a year start at (153 m +
+    // 2) / 5.
     let shifted = day + 719_468;
     let era_day = shifted.rem_euclid(146_097);
     let era_year = (era_day - era_day / 1_460 + era_day / 36_524 - era_day / 146_096) / 365;

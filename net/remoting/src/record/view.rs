@@ -71,7 +71,8 @@ impl<'a> RecordView<'a> {
     /// Reads the record at the start of `bytes`; what follows it is not looked at.
     ///
     /// # Errors
-    /// See [`RecordError`]; [`RecordError::Truncated`] and [`RecordError::Blank`] are ordinary while scanning a log.
+    /// See [`RecordError`]; [`RecordError::Truncated`] and [`RecordError::Blank`] are ordinary while scanning
+    /// a log.
     pub fn parse(bytes: &'a [u8]) -> Result<RecordView<'a>, RecordError> {
         if bytes.len() < BLANK_BYTES_MIN {
             return Err(RecordError::Truncated { needed: BLANK_BYTES_MIN, given: bytes.len() });
@@ -230,8 +231,8 @@ impl<'a> RecordView<'a> {
         properties::get(&self.properties(), properties::name::TAGS).map_or(0, layout::tags_code)
     }
 
-    /// A draft of the same message with other properties (or those of [`RecordView::properties`]), to be stored again:
-    /// change topic, queue, counters and hosts as needed.
+    /// A draft of the same message with other properties (or those of [`RecordView::properties`]), to be
+    /// stored again: change topic, queue, counters and hosts as needed.
     pub fn draft(&self, properties: &'a str) -> RecordDraft<'a> {
         RecordDraft {
             topic: self.topic,
@@ -249,7 +250,8 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// The records of a pull response or a piece of log, one behind the other. After the first error the iterator ends.
+/// The records of a pull response or a piece of log, one behind the other. After the first error the iterator
+/// ends.
 pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, RecordError>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! How the types of this module are made: a table of fields gives the struct, its reader and its list for writing.
+//! How the types of this module are made: a table of fields gives the struct, its reader and its list for
+//! writing.
 
 use std::borrow::Cow;
 

@@ -13,7 +13,8 @@ headers! {
         set_zero_if_not_found: optional boolean "setZeroIfNotFound",
     }
 
-    /// Code 15: store where a group stands in a queue. Queue and offset are needed, but have their own answer (29).
+    /// Code 15: store where a group stands in a queue. Queue and offset are needed, but have their own answer
+    /// (29).
     UpdateConsumerOffsetHeader {
         /// Consumer group.
         consumer_group: required text "consumerGroup",

@@ -1,5 +1,5 @@
-//! Frames recorded from the real Apache RocketMQ (see `tests/golden/` at the root), compared both ways: everything must
-//! parse, and what was parsed must come out as the identical bytes.
+//! Frames recorded from the real Apache RocketMQ (see `tests/golden/` at the root), compared both ways:
+//! everything must parse, and what was parsed must come out as the identical bytes.
 
 use crate::sessions::{Direction, Frame, sessions};
 use bytes::BytesMut;
@@ -178,8 +178,8 @@ fn typed_headers_take_every_recorded_command() {
     }
 }
 
-/// The text of a body with the members of all objects and the items of all arrays sorted: the reference's hash maps and
-/// sets have no order.
+/// The text of a body with the members of all objects and the items of all arrays sorted: the reference's
+/// hash maps and sets have no order.
 fn canonical(value: &Value<'_>) -> String {
     let (open, mut parts, close) = match value {
         Value::Object(members) => {

@@ -31,7 +31,7 @@ fn read_body(body: &[u8]) {
     batch::entries(body).for_each(drop);
     let _ = json::parse(body).map(|value| json::to_text(&value));
     let _ = (HeartbeatData::from_json(body), TopicRouteData::from_json(body));
-    let _ = RegisterBrokerBody::read(body, body.len() % 2 == 0, 479);
+    let _ = RegisterBrokerBody::read(body, body.len().is_multiple_of(2), 479);
 }
 
 fn read_record(record: &RecordView<'_>) {
