@@ -181,8 +181,13 @@ impl FrameAssembler {
 
     /// Moves bytes over until `rest[start..]` has `wanted` bytes or none are left.
     fn top_up(&mut self, start: usize, wanted: usize, bytes: &mut &[u8]) {
-        let missing = wanted.saturating_sub(self.rest.len() - start).min(bytes.len());
-        let (taken, after) = bytes.split_at(missing);
+        let missing = wanted.saturating_sub(self.rest.len() - start);
+        let (taken, after) = bytes.split_at(missing.min(bytes.len()));
+        let room = self.rest.capacity() - self.rest.len();
+        if room < taken.len() {
+            // Doubles like any vector, but never beyond the frame.
+            self.rest.reserve_exact(self.rest.capacity().clamp(taken.len(), missing));
+        }
         self.rest.extend_from_slice(taken);
         *bytes = after;
     }
@@ -294,11 +299,12 @@ mod tests {
     }
 
     #[test]
-    fn a_large_frame_does_not_keep_its_buffer() {
+    fn a_large_frame_takes_no_more_than_itself_and_does_not_keep_its_buffer() {
         let stream = frame(&vec![1; 300_000]);
         let mut assembler = FrameAssembler::new(FRAME_BYTES_MAX);
         for part in stream.chunks(4096) {
             assembler.feed(part, |_| ControlFlow::Continue(())).expect("a good stream");
+            assert!(assembler.rest.capacity() <= stream.len(), "{}", assembler.rest.capacity());
         }
         assert!(assembler.rest.capacity() <= IDLE_BUFFER_BYTES, "{}", assembler.rest.capacity());
     }
