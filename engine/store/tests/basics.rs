@@ -6,90 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use ringmq_reactor::sim::{HostId, SimOptions, World};
 use ringmq_store::{AppendError, Boundary, Flush, LogOffset, ReadLimits, ReadStatus, StoreConfig, TailState};
+use support::bench::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-struct Bench {
-    world: World,
-    host: HostId,
-    remote: Remote,
-    config: StoreConfig,
-}
-
-impl Bench {
-    fn new(seed: u64, config: StoreConfig) -> Self {
-        let mut world = World::new(seed, SimOptions { trace_events: 100, ..SimOptions::default() });
-        let host = world.add_host([10, 0, 0, 9].into());
-        let mut bench = Self { world, host, remote: Remote::default(), config };
-        bench.start();
-        bench
-    }
-
-    fn start(&mut self) -> TailState {
-        self.remote = Remote::default();
-        self.world.start(self.host, spec(&self.remote, self.config.clone()));
-        let remote = self.remote.clone();
-        assert!(self.world.run_until(10 * SECOND, |_| remote.is_open()), "open");
-        self.remote.take_opened().expect("open").expect("a good store").tail
-    }
-
-    /// Ends in order, starts again.
-    fn restart(&mut self) -> TailState {
-        self.remote.stop();
-        self.world.run_for(10 * SECOND);
-        self.start()
-    }
-
-    fn append(&mut self, message: &Message) {
-        let message = message.clone();
-        self.remote.call(move |store, io, answers| {
-            let (body, properties) = (message.body(), message.properties());
-            let draft = draft(&message, &body, &properties);
-            let appended = store.append(io, &draft, message.tags_code()).expect("room");
-            answers.await_acknowledgement(appended.end, message.id);
-        });
-    }
-
-    fn settle(&mut self) {
-        self.world.run_for(SECOND);
-        assert!(self.remote.is_idle());
-    }
-
-    fn read(&mut self, ask: ReadAsk) -> ringmq_store::ReadResult {
-        let id = self.remote.read(ask);
-        self.settle();
-        self.remote.answers(|a| a.reads.remove(&id)).expect("answered").expect("readable")
-    }
-
-    /// All of a queue, following next offsets.
-    fn read_all(&mut self, topic: &str, queue_id: i32) -> Vec<(i64, i32, Vec<u8>, String)> {
-        let mut all = Vec::new();
-        let mut offset = 0;
-        loop {
-            let result = self.read(ask(topic, queue_id, offset));
-            if result.status != ReadStatus::Found {
-                return all;
-            }
-            all.extend(records(&result));
-            offset = result.next_begin_offset;
-        }
-    }
-}
-
-fn ask(topic: &str, queue_id: i32, offset: i64) -> ReadAsk {
-    ReadAsk { topic: topic.into(), queue_id, offset, limits: ReadLimits::default(), tags_code: None }
-}
-
-fn message(id: u64, body_bytes: usize) -> Message {
-    Message { id, topic: "t".into(), queue_id: 3, body_bytes }
-}
-
-fn expected(messages: &[Message]) -> Vec<(i64, i32, Vec<u8>, String)> {
-    messages.iter().zip(0..).map(|(m, at)| (at, m.id as i32, m.body(), m.properties())).collect()
-}
 
 #[test]
 fn what_is_sent_is_acknowledged_and_read_back_fresh_cold_and_after_restart() {
@@ -369,7 +288,7 @@ fn under_async_flush_the_media_follow_after_the_interval() {
 fn an_idle_store_asks_for_nothing() {
     let mut bench = Bench::new(12, small_config("/s"));
     bench.append(&message(0, 10));
-    bench.world.run_for(60 * SECOND);
+    bench.world.run_for(10 * SECOND);
     // Nothing but the test's own poll timer: two events every 100 µs or so.
     let before = bench.world.events();
     bench.world.run_for(SECOND);

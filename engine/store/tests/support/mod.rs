@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod bench;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -138,10 +140,21 @@ impl Remote {
 
 /// A process with one shard that drives a store.
 pub fn spec(remote: &Remote, config: StoreConfig) -> ProcessSpec<()> {
+    spec_of_shard(remote, config, SHARD)
+}
+
+/// A store that believes to be that shard's.
+pub fn spec_of_shard(remote: &Remote, config: StoreConfig, shard_id: ShardId) -> ProcessSpec<()> {
     let remote = remote.clone();
     let service = Box::new(move |_| {
-        let driver =
-            Driver { remote, config, tasks: Tasks::new(), store: Rc::default(), waiting: BTreeMap::new() };
+        let driver = Driver {
+            remote,
+            config,
+            shard_id,
+            tasks: Tasks::new(),
+            store: Rc::default(),
+            waiting: BTreeMap::new(),
+        };
         Box::new(driver) as Box<dyn Service<()>>
     });
     let shard = ShardSpec { name: "store".to_string(), cpu: None, service };
@@ -151,6 +164,7 @@ pub fn spec(remote: &Remote, config: StoreConfig) -> ProcessSpec<()> {
 struct Driver {
     remote: Remote,
     config: StoreConfig,
+    shard_id: ShardId,
     tasks: Tasks,
     store: Rc<RefCell<Option<Store>>>,
     waiting: BTreeMap<ReadTicket, Command>,
@@ -240,9 +254,9 @@ impl Driver {
 impl Service<()> for Driver {
     fn start(&mut self, io: &mut dyn Context<()>) {
         let (handle, store, remote) = (self.tasks.handle(), Rc::clone(&self.store), self.remote.clone());
-        let config = self.config.clone();
+        let (config, shard) = (self.config.clone(), self.shard_id);
         self.tasks.spawn(async move {
-            let opened = Store::open(handle, SHARD, config).await.map(|(opened, report)| {
+            let opened = Store::open(handle, shard, config).await.map(|(opened, report)| {
                 *store.borrow_mut() = Some(opened);
                 report
             });
