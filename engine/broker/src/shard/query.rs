@@ -34,7 +34,9 @@ impl Plane {
         if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
             return Ok(());
         }
-        let offset = self.store.min_offset(&header.topic, header.queue_id).unwrap_or(-1);
+        // 0 as for a queue without entries, also for what does not exist: so the reference does (5.5.0), and pull
+        // clients refuse to pull from -1.
+        let offset = self.store.min_offset(&header.topic, header.queue_id).unwrap_or(0);
         answer_offset(wire, &incoming.caller, offset);
         Ok(())
     }
