@@ -29,7 +29,10 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     fn new(bytes: usize) -> Self {
-        assert!(bytes > 0 && bytes.is_multiple_of(PAGE_BYTES), "{bytes} bytes is not a positive number of pages");
+        assert!(
+            bytes > 0 && bytes.is_multiple_of(PAGE_BYTES),
+            "{bytes} bytes is not a positive number of pages"
+        );
         let layout = Layout::from_size_align(bytes, PAGE_BYTES).expect("size below isize::MAX");
         // SAFETY: the layout has a non-zero size (asserted above).
         let start = unsafe { alloc_zeroed(layout) };
@@ -149,7 +152,10 @@ impl Block {
         // it) stay below the mark; the driver only lends the range to the kernel, which reads it. `&mut self` on the only
         // writer handle makes it exclusive among writers.
         unsafe {
-            std::slice::from_raw_parts_mut(self.shared.memory.start.as_ptr().add(published), capacity - published)
+            std::slice::from_raw_parts_mut(
+                self.shared.memory.start.as_ptr().add(published),
+                capacity - published,
+            )
         }
     }
 
@@ -180,7 +186,10 @@ impl Block {
     #[must_use]
     pub fn pages(&self, from: usize, to: usize) -> BlockSlice {
         assert!(from < to && to <= self.capacity(), "{from}..{to} of {}", self.capacity());
-        assert!(from.is_multiple_of(PAGE_BYTES) && to.is_multiple_of(PAGE_BYTES), "{from}..{to} is not page-aligned");
+        assert!(
+            from.is_multiple_of(PAGE_BYTES) && to.is_multiple_of(PAGE_BYTES),
+            "{from}..{to} is not page-aligned"
+        );
         BlockSlice { shared: Arc::clone(&self.shared), from, to }
     }
 

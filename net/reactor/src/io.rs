@@ -3,9 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::{
-    Block, ConnectionId, FileOp, ListenerId, Monotonic, Outbox, Service, ShardId, TimerId, Token,
-};
+use crate::{Block, ConnectionId, FileOp, ListenerId, Monotonic, Outbox, Service, ShardId, TimerId, Token};
 
 /// Where connections of a listener go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,10 @@
 //! process.wait()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![allow(clippy::disallowed_methods, reason = "this is where the forbidden calls are made, for everybody else")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is where the forbidden calls are made, for everybody else"
+)]
 
 mod blocks;
 mod buffers;
@@ -32,6 +35,11 @@ mod signal;
 mod stats;
 mod timers;
 mod turn;
+
+/// What [`parking`] synchronises with.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+}
 
 pub use launch::{Handle, Options, Process, ProcessError, StartError, launch};
 pub use probe::{Capabilities, LockedMemory, ProbeError, probe};

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringmq_reactor::uring::Options;
 use ringmq_reactor::{
-    AlignedBuffer, Block, Context, DirEntry, Event, FileId, FileOp, FileValue, OpenOptions, PAGE_BYTES, Token, WriteData,
+    AlignedBuffer, Block, Context, DirEntry, Event, FileId, FileOp, FileValue, OpenOptions, PAGE_BYTES,
+    Token, WriteData,
 };
 use support::{Script, channel, expect, finish, launch, launch_with};
 
@@ -135,7 +136,10 @@ fn direct_durable_write(name: &str, options: Options) {
             Some(FileOp::Write { file, offset: 3 * PAGE_BYTES as u64, data, durable: true })
         }
         3 => {
-            assert!(matches!(before, Some(Ok(FileValue::Written { bytes })) if bytes == 15 * PAGE_BYTES as u64), "{before:?}");
+            assert!(
+                matches!(before, Some(Ok(FileValue::Written { bytes })) if bytes == 15 * PAGE_BYTES as u64),
+                "{before:?}"
+            );
             assert!(block.as_ref().is_some_and(Block::is_idle), "the write has let go of the block");
             let into = AlignedBuffer::zeroed(15 * PAGE_BYTES);
             Some(FileOp::Read { file, offset: 3 * PAGE_BYTES as u64, into })
@@ -240,7 +244,12 @@ fn names_are_made_renamed_listed_and_removed() {
         }
         3 => {
             (file, _) = opened(before);
-            Some(FileOp::Write { file, offset: 0, data: WriteData::Bytes(Bytes::from_static(b"hello")), durable: true })
+            Some(FileOp::Write {
+                file,
+                offset: 0,
+                data: WriteData::Bytes(Bytes::from_static(b"hello")),
+                durable: true,
+            })
         }
         4 => {
             assert!(matches!(before, Some(Ok(FileValue::Written { bytes: 5 }))), "{before:?}");
@@ -305,7 +314,9 @@ fn errors_name_the_operation_and_the_path() {
             let error = failed(before);
             assert_eq!(error.kind(), ErrorKind::NotFound);
             assert!(error.to_string().contains("open") && error.to_string().contains("missing"), "{error}");
-            let source = std::error::Error::source(&error).and_then(|own| own.source()).or(std::error::Error::source(&error));
+            let source = std::error::Error::source(&error)
+                .and_then(|own| own.source())
+                .or(std::error::Error::source(&error));
             assert!(source.is_some(), "the cause is kept");
             Some(open(&plain, OpenOptions { exclusive: true, ..CREATE }))
         }
@@ -393,7 +404,10 @@ fn close_waits_for_what_is_in_flight() {
                 let (file, _) = opened(Some(result));
                 for n in 1..=20 {
                     let data = WriteData::Bytes(Bytes::from(vec![n as u8; 1 << 16]));
-                    io.file(Token::new(0, n), FileOp::Write { file, offset: n << 16, data, durable: n % 5 == 0 });
+                    io.file(
+                        Token::new(0, n),
+                        FileOp::Write { file, offset: n << 16, data, durable: n % 5 == 0 },
+                    );
                 }
                 io.file(Token::new(0, 99), FileOp::Close(file));
                 // Too late.

@@ -198,7 +198,10 @@ fn timers_fire_in_order_and_never_early() {
     for (token, at) in &fired[1..] {
         let passed = at.since(start);
         // The start lies a little before the first firing.
-        assert!(passed + Duration::from_millis(5) >= Duration::from_millis(u64::from(token.owner())), "{token:?} {passed:?}");
+        assert!(
+            passed + Duration::from_millis(5) >= Duration::from_millis(u64::from(token.owner())),
+            "{token:?} {passed:?}"
+        );
     }
     assert!(reports.try_recv().is_err(), "a cancelled timer fired");
 }
@@ -277,6 +280,46 @@ fn a_panic_in_one_service_ends_the_process_with_its_message() {
     let ProcessError::Panicked { shard, message } = &error else { panic!("{error:?}") };
     assert_eq!(*shard, ShardId(1));
     assert!(message.contains("the log of shard 1 is gone"), "{message}");
+}
+
+/// With connections whose completions are lost in the panic, and sends that cannot end.
+#[test]
+fn a_panic_with_open_connections_ends_the_process_quickly() {
+    let (port, ports) = channel();
+    let failing = Script::<()>::new(
+        move |io| {
+            let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let listener = io.listen(any, ringmq_reactor::AcceptTo::Here, Token::new(0, 0)).expect("a port");
+            port.send(io.local_address(listener).expect("bound")).expect("the test listens");
+        },
+        |io, event| match event {
+            Event::Accepted { connection, .. } => {
+                io.outbox(connection).expect("open").push(bytes::Bytes::from(vec![1; 32 << 20]));
+            }
+            Event::Received { bytes, .. } => assert!(bytes != b"break", "broken on request"),
+            _ => {}
+        },
+    );
+    let quiet = Script::<()>::new(|_| {}, |_, _| {});
+    let process = launch(vec![failing, quiet]);
+    let address = expect(&ports);
+    #[allow(clippy::disallowed_methods, reason = "an ordinary peer")]
+    let mut streams: Vec<_> =
+        (0..20).map(|_| std::net::TcpStream::connect(address).expect("connect")).collect();
+    for stream in &mut streams {
+        std::io::Write::write_all(stream, b"break").expect("send");
+    }
+    #[allow(clippy::disallowed_methods, reason = "the test's own patience")]
+    let begin = std::time::Instant::now();
+    let error = process.wait().expect_err("it broke");
+    assert!(error.to_string().contains("broken on request"), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    // All sockets are closed, accepted or not.
+    for mut stream in streams {
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        let end = std::io::copy(&mut stream, &mut std::io::sink());
+        assert!(end.is_ok() || end.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+    }
 }
 
 #[test]

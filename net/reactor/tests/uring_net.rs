@@ -139,9 +139,7 @@ fn receives_go_on_after_the_buffers_ran_out() {
     let process = launch_with(vec![script], options);
     let address = expect(&ports);
     let senders: Vec<_> = (0..8_u64)
-        .map(|n| {
-            std::thread::spawn(move || client(address).write_all(&pattern(n, BYTES)).expect("send"))
-        })
+        .map(|n| std::thread::spawn(move || client(address).write_all(&pattern(n, BYTES)).expect("send")))
         .collect();
     let mut got: Vec<Vec<u8>> = (0..8).map(|_| expect(&reports)).collect();
     senders.into_iter().for_each(|sender| sender.join().expect("sender"));
@@ -154,7 +152,12 @@ fn receives_go_on_after_the_buffers_ran_out() {
 }
 
 /// Says "bye" and closes in `mode` at the first byte; reports causes and whether the id is dead.
-fn closer(mode: CloseMode, bye: usize, port: Sender<SocketAddr>, report: Sender<(CloseCause, bool)>) -> Script<()> {
+fn closer(
+    mode: CloseMode,
+    bye: usize,
+    port: Sender<SocketAddr>,
+    report: Sender<(CloseCause, bool)>,
+) -> Script<()> {
     Script::new(
         move |io| listen(io, AcceptTo::Here, &port),
         move |io, event| match event {
@@ -235,7 +238,10 @@ fn close_now_drops_what_is_unsent() {
 }
 
 /// Reports how each connection ended, and whether slot and generation were used before.
-fn observer(port: Sender<SocketAddr>, report: Sender<(ringmq_reactor::ConnectionId, CloseCause)>) -> Script<()> {
+fn observer(
+    port: Sender<SocketAddr>,
+    report: Sender<(ringmq_reactor::ConnectionId, CloseCause)>,
+) -> Script<()> {
     Script::new(
         move |io| listen(io, AcceptTo::Here, &port),
         move |io, event| match event {
@@ -243,7 +249,9 @@ fn observer(port: Sender<SocketAddr>, report: Sender<(ringmq_reactor::Connection
                 // A send that cannot finish is in flight when the peer goes.
                 io.outbox(connection).expect("open").push(Bytes::from(vec![1; 32 << 20]));
             }
-            Event::Closed { connection, cause } => report.send((connection, cause)).expect("the test listens"),
+            Event::Closed { connection, cause } => {
+                report.send((connection, cause)).expect("the test listens")
+            }
             _ => {}
         },
     )
@@ -255,8 +263,8 @@ fn a_reset_by_the_peer_is_told_with_its_error() {
     let (report, reports) = channel();
     let process = launch(vec![observer(port, report)]);
     let stream = client(expect(&ports));
-    std::thread::sleep(Duration::from_millis(50));
-    // Closing with unread bytes resets.
+    // Closing without lingering resets.
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
     drop(stream);
     let (_, cause) = expect(&reports);
     let CloseCause::Failed(error) = cause else { panic!("{cause:?}") };
@@ -278,7 +286,9 @@ fn a_peer_that_ends_its_stream_is_told_as_such_and_its_slot_is_reused_under_a_ne
         assert!(matches!(cause, CloseCause::Peer), "{cause:?}");
         ids.push(id);
     }
-    assert!(ids.windows(2).all(|pair| pair[0].index == pair[1].index && pair[0].generation < pair[1].generation));
+    assert!(
+        ids.windows(2).all(|pair| pair[0].index == pair[1].index && pair[0].generation < pair[1].generation)
+    );
     finish(process);
 }
 
@@ -490,7 +500,10 @@ fn listening_twice_on_a_port_names_it() {
             let error = io.listen(address, AcceptTo::Here, LISTEN).expect_err("taken");
             assert!(error.to_string().contains(&address.to_string()), "{error}");
             let unknown = AcceptTo::RoundRobin(vec![ShardId(9)]);
-            assert_eq!(io.listen(ANY_PORT, unknown, LISTEN).expect_err("no shard 9").kind(), ErrorKind::InvalidInput);
+            assert_eq!(
+                io.listen(ANY_PORT, unknown, LISTEN).expect_err("no shard 9").kind(),
+                ErrorKind::InvalidInput
+            );
             report.send((error.kind(), address)).expect("the test listens");
             io.close_listener(first);
             assert_eq!(io.local_address(first), None);

@@ -7,8 +7,8 @@
 //! and operations hold their block.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ring::Ring;
 use crate::block::Registration;
@@ -138,4 +138,40 @@ fn update(ring: &Ring, index: u16, start: *mut u8, bytes: usize) -> io::Result<(
     // SAFETY: either an empty range, which clears the slot, or the memory of a block that outlives every operation on the
     // slot: operations are built from slices of the block and hold it (`slot_of` checks that the slot is the slice's own).
     unsafe { ring.submitter().register_buffers_update(u32::from(index), &[range], None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PAGE_BYTES;
+
+    #[test]
+    fn slots_come_back_from_blocks_dropped_on_other_threads() {
+        let ring = Ring::new(8).expect("a ring");
+        let mut table = BlockTable::new(&ring, 2);
+        for _ in 0..10 {
+            let [one, two, three] = [(); 3].map(|()| table.block(&ring, 2 * PAGE_BYTES).expect("memory"));
+            let slices = [&one, &two, &three].map(|block| block.pages(PAGE_BYTES, 2 * PAGE_BYTES));
+            let slots = slices.each_ref().map(|slice| table.slot_of(slice));
+            assert!(slots[0].is_some() && slots[1].is_some() && slots[0] != slots[1], "{slots:?}");
+            assert_eq!(slots[2], None, "a table of two");
+            std::thread::spawn(move || drop((one, two))).join().expect("dropped");
+            table.reclaim(&ring);
+            assert_eq!(table.free.len(), 0, "the slices still hold their blocks");
+            std::thread::spawn(move || drop((slices, three))).join().expect("dropped");
+            table.reclaim(&ring);
+            assert_eq!(table.free.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_block_of_another_ring_is_written_as_plain_memory() {
+        let (one, other) = (Ring::new(8).expect("a ring"), Ring::new(8).expect("a ring"));
+        let (mut table, mut other_table) = (BlockTable::new(&one, 2), BlockTable::new(&other, 2));
+        let block = table.block(&one, PAGE_BYTES).expect("memory");
+        let _same_slot = other_table.block(&other, PAGE_BYTES).expect("memory");
+        let slice = block.pages(0, PAGE_BYTES);
+        assert!(table.slot_of(&slice).is_some());
+        assert_eq!(other_table.slot_of(&slice), None);
+    }
 }

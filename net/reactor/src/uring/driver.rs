@@ -7,8 +7,8 @@ use super::core::Core;
 use super::mailbox::{Desk, Letter};
 use super::timers::Due;
 use crate::{
-    AcceptTo, Block, CloseMode, ConnectionId, Context, FileOp, Io, ListenerId, Monotonic, Outbox, ShardId, TimerId,
-    Token,
+    AcceptTo, Block, CloseMode, ConnectionId, Context, FileOp, Io, ListenerId, Monotonic, Outbox, ShardId,
+    TimerId, Token,
 };
 
 /// One shard's side of the world. `core` before `desk`: the ring is closed first.

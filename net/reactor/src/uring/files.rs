@@ -68,12 +68,6 @@ impl Files {
         self.operations.len()
     }
 
-    /// Closes all files. Nothing may be in flight.
-    pub(super) fn close_all(&mut self) {
-        assert!(self.operations.is_empty(), "{} file operations in flight", self.operations.len());
-        self.open.clear();
-    }
-
     fn insert(&mut self, file: File, path: Arc<Path>, options: OpenOptions) -> FileId {
         let id = FileId(self.next);
         self.next = self.next.checked_add(1).expect("four thousand million opened files");
@@ -216,7 +210,12 @@ impl Core {
         Some(Notice::File { token, result })
     }
 
-    fn opened(&mut self, descriptor: OwnedFd, path: Arc<Path>, options: OpenOptions) -> io::Result<FileValue> {
+    fn opened(
+        &mut self,
+        descriptor: OwnedFd,
+        path: Arc<Path>,
+        options: OpenOptions,
+    ) -> io::Result<FileValue> {
         let file = File::from(descriptor);
         self.stats.direct_calls += 1;
         if options.lock {

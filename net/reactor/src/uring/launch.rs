@@ -62,7 +62,9 @@ pub enum StartError {
         shards: usize,
     },
     /// Mailboxes or their event descriptors could not be made.
-    #[error("cannot make the mailboxes of {shards} shards; if descriptors ran out, raise the limit (ulimit -n)")]
+    #[error(
+        "cannot make the mailboxes of {shards} shards; if descriptors ran out, raise the limit (ulimit -n)"
+    )]
     Mailboxes {
         /// How many shards.
         shards: usize,
@@ -78,7 +80,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// A thread could not be pinned.
-    #[error("cannot pin shard {shard} to processor {cpu}; is it within the process's set (taskset -p, cpuset)?")]
+    #[error(
+        "cannot pin shard {shard} to processor {cpu}; is it within the process's set (taskset -p, cpuset)?"
+    )]
     Pin {
         /// Which shard.
         shard: ShardId,
@@ -299,7 +303,8 @@ impl<M: Send + 'static> Start<M> {
             }
         };
         // The driver itself may be what panicked: then its state cannot be trusted to say what the kernel holds.
-        let holds = catch_unwind(AssertUnwindSafe(|| shard.shut_down(ended))).unwrap_or(KernelHolds::Something);
+        let holds =
+            catch_unwind(AssertUnwindSafe(|| shard.shut_down(ended))).unwrap_or(KernelHolds::Something);
         shared.wait_for_all();
         match holds {
             KernelHolds::Nothing => drop(shard),

@@ -48,9 +48,11 @@ pub const EXIT_FLUSH: Duration = Duration::from_secs(2);
 pub const EXIT_CANCEL: Duration = Duration::from_secs(5);
 
 const _: () = assert!(RING_ENTRIES.is_power_of_two() && COMPLETION_ENTRIES.is_power_of_two());
-const _: () = assert!(COMPLETION_ENTRIES >= 2 * RING_ENTRIES, "one turn's submissions must find room to complete");
+const _: () =
+    assert!(COMPLETION_ENTRIES >= 2 * RING_ENTRIES, "one turn's submissions must find room to complete");
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 1 << 15, "the kernel's bounds");
-const _: () = assert!(RECEIVE_BUFFERS as u32 <= COMPLETION_ENTRIES / 2, "full buffers alone must not fill the queue");
+const _: () =
+    assert!(RECEIVE_BUFFERS as u32 <= COMPLETION_ENTRIES / 2, "full buffers alone must not fill the queue");
 const _: () = assert!(SEND_SLICES_MAX <= 1024, "UIO_MAXIOV");
 const _: () = assert!(CONNECTIONS_MAX < 1 << super::operation::INDEX_BITS);
 const _: () = assert!(FILE_OPERATIONS_MAX < 1 << super::operation::INDEX_BITS);

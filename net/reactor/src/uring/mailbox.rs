@@ -114,7 +114,10 @@ impl<M> PostOffice<M> {
     pub(super) fn new(shards: usize, messages: usize) -> io::Result<Self> {
         let counters = (0..shards).map(|_| Counter::new()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes = (0..shards * shards)
-            .map(|_| Mailbox { letters: ArrayQueue::new(messages.max(1)), wants_room: AtomicBool::new(false) })
+            .map(|_| Mailbox {
+                letters: ArrayQueue::new(messages.max(1)),
+                wants_room: AtomicBool::new(false),
+            })
             .collect();
         Ok(Self { counters: counters.into(), mailboxes })
     }

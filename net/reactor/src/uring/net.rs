@@ -118,7 +118,8 @@ impl Core {
     pub(super) fn close(&mut self, id: ConnectionId, mode: CloseMode) {
         let Some(connection) = self.net.get_mut(id) else { return };
         match (connection.phase, mode) {
-            (Phase::Connecting | Phase::Ending, _) | (Phase::Flushing | Phase::Lingering, CloseMode::AfterFlush) => {}
+            (Phase::Connecting | Phase::Ending, _)
+            | (Phase::Flushing | Phase::Lingering, CloseMode::AfterFlush) => {}
             (Phase::Open, CloseMode::AfterFlush) => {
                 connection.phase = Phase::Flushing;
                 let at = self.now + super::limits::CLOSE_TIMEOUT;

@@ -43,7 +43,11 @@ pub(super) struct UserData(pub u64);
 impl UserData {
     pub(super) const fn new(kind: Kind, index: u32, generation: u32) -> Self {
         assert!(index < 1 << INDEX_BITS, "index exceeds its bits");
-        Self((kind as u64) << (INDEX_BITS + GENERATION_BITS) | (generation as u64) << INDEX_BITS | index as u64)
+        Self(
+            (kind as u64) << (INDEX_BITS + GENERATION_BITS)
+                | (generation as u64) << INDEX_BITS
+                | index as u64,
+        )
     }
 
     pub(super) fn kind(self) -> Kind {
@@ -87,7 +91,10 @@ mod tests {
             Kind::Ringing,
         ] {
             let data = UserData::new(kind, (1 << INDEX_BITS) - 1, u32::MAX);
-            assert_eq!((data.kind(), data.index(), data.generation()), (kind, (1 << INDEX_BITS) - 1, u32::MAX));
+            assert_eq!(
+                (data.kind(), data.index(), data.generation()),
+                (kind, (1 << INDEX_BITS) - 1, u32::MAX)
+            );
             let data = UserData::new(kind, 7, 9);
             assert_eq!((data.kind(), data.index(), data.generation()), (kind, 7, 9));
         }

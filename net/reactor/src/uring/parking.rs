@@ -11,19 +11,19 @@
 //!   S5  parked = false
 //! ```
 //!
-//! **No wake-up is lost.** The two fences have one order for everybody. If S2 comes first, M3 reads what S1 wrote (or
-//! something later): either `parked`, and the doorbell rings; or `false`, because another sender took the flag, and then that
-//! sender rings; or `false` from S5, and then the sleeper is awake and looks into its mailboxes in the turn it is
-//! about to begin, after S5, which reads M1's write: M3 read S5's value only after it happened, and if that read is
-//! *not* ordered before the look (it need not be), the sleeper's next S1–S3 repeats this argument with the message already in
-//! the mailbox. If M2 comes first, S3 sees the message and the sleeper does not sleep.
-//! A doorbell between S1 and S4 is a completion in the sleeper's ring: the sleep of S4 ends at once.
-//! The flag is only a hint about *ringing*: a needless doorbell costs a turn, never correctness.
+//! **No wake-up is lost.** The two fences have one order for everybody.
+//!
+//! * M2 before S2: S3 sees the message, the sleeper does not sleep.
+//! * S2 before M2: M3 reads S1's write or a later one. If that is `true`, the doorbell rings. If it is `false`, either another
+//!   sender has taken the flag, and rings, or S5 has lowered it. In both cases the sleeper runs another turn and then comes
+//!   to S1–S3 again, where the same argument holds with the message already in the mailbox: M3 has read a value older than
+//!   the new S1, so M2 is before the new S2, so the new S3 sees the message.
+//!
+//! A doorbell between S1 and S4 is a completion in the sleeper's ring: the sleep of S4 ends at once. A needless doorbell
+//! costs a turn, never correctness. `tests/parking_model.rs` tries all interleavings.
 
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, Ordering, fence};
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+// By way of the parent, so that `tests/parking_model.rs` can put this file over loom's atomics.
+use super::atomic::{AtomicBool, Ordering, fence};
 
 /// One shard's "I am asleep, ring if you have something" flag.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ impl Parking {
     /// M3; the caller has executed a SeqCst fence after making its work visible. True: ring, it is up to you.
     pub(super) fn claim_doorbell(&self) -> bool {
         // The load spares the cache line a write when the shard is awake, which is the loaded case.
-        self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed)
+        self.parked.load(Ordering::Relaxed)
+            && self.parked.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }

@@ -103,7 +103,9 @@ pub enum ProbeError {
         source: io::Error,
     },
     /// File descriptors are used up.
-    #[error("no descriptor for a ring: open files are limited to {limit}; raise it (LimitNOFILE=, ulimit -n)")]
+    #[error(
+        "no descriptor for a ring: open files are limited to {limit}; raise it (LimitNOFILE=, ulimit -n)"
+    )]
     OpenFiles {
         /// The limit as it is.
         limit: String,
@@ -122,7 +124,9 @@ pub enum ProbeError {
         source: io::Error,
     },
     /// Operations are missing.
-    #[error("kernel {kernel} lacks the io_uring operations {missing}; 6.1 or later without vendor restrictions is needed")]
+    #[error(
+        "kernel {kernel} lacks the io_uring operations {missing}; 6.1 or later without vendor restrictions is needed"
+    )]
     Operations {
         /// `uname -r`.
         kernel: String,
@@ -130,7 +134,9 @@ pub enum ProbeError {
         missing: String,
     },
     /// Something that is there by version does not work.
-    #[error("kernel {kernel}: {feature} does not work: {source}; 6.1 or later without vendor restrictions is needed")]
+    #[error(
+        "kernel {kernel}: {feature} does not work: {source}; 6.1 or later without vendor restrictions is needed"
+    )]
     Feature {
         /// `uname -r`.
         kernel: String,
@@ -198,10 +204,11 @@ pub fn probe() -> Result<Capabilities, ProbeError> {
         let kernel = kernel.clone();
         move |source| ProbeError::Feature { kernel, feature, source }
     };
-    ring.submitter().register_probe(&mut operations).map_err(feature("asking for the supported operations"))?;
+    ring.submitter()
+        .register_probe(&mut operations)
+        .map_err(feature("asking for the supported operations"))?;
     check_operations(&kernel, |code| operations.is_supported(code))?;
-    try_multishot_receive(&mut ring)
-        .map_err(feature("a multishot receive into a provided-buffer ring"))?;
+    try_multishot_receive(&mut ring).map_err(feature("a multishot receive into a provided-buffer ring"))?;
     Ok(Capabilities {
         kernel,
         no_iowait: ring.has_no_iowait(),
@@ -220,7 +227,8 @@ fn check_version(release: &str) -> Result<(), ProbeError> {
 }
 
 fn check_operations(kernel: &str, is_supported: impl Fn(u8) -> bool) -> Result<(), ProbeError> {
-    let missing: Vec<_> = NEEDED.iter().filter(|(code, _)| !is_supported(*code)).map(|(_, name)| *name).collect();
+    let missing: Vec<_> =
+        NEEDED.iter().filter(|(code, _)| !is_supported(*code)).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -248,7 +256,8 @@ fn explain_setup_with(kernel: &str, source: io::Error, setting: Option<&str>) ->
             ProbeError::LockedMemory { entries: RING_ENTRIES, limit, source }
         }
         (Some(libc::EMFILE | libc::ENFILE), _) => {
-            let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or_else(|e| e.to_string(), |(soft, _)| soft.to_string());
+            let limit = getrlimit(Resource::RLIMIT_NOFILE)
+                .map_or_else(|e| e.to_string(), |(soft, _)| soft.to_string());
             ProbeError::OpenFiles { limit, source }
         }
         _ => ProbeError::Setup { kernel, source },
@@ -334,7 +343,8 @@ mod tests {
 
     #[test]
     fn missing_operations_are_named() {
-        let error = check_operations("6.1.0", |code| code != opcode::MsgRingData::CODE).expect_err("one is missing");
+        let error =
+            check_operations("6.1.0", |code| code != opcode::MsgRingData::CODE).expect_err("one is missing");
         assert!(error.to_string().contains("MSG_RING"), "{error}");
         assert!(check_operations("6.1.0", |_| true).is_ok());
     }

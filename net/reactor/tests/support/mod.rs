@@ -55,7 +55,8 @@ pub fn launch<M: Send + 'static>(scripts: Vec<Script<M>>) -> Process {
 }
 
 pub fn launch_with<M: Send + 'static>(scripts: Vec<Script<M>>, options: Options) -> Process {
-    let shards = scripts.into_iter().enumerate().map(|(n, script)| script.shard(&format!("shard-{n}"))).collect();
+    let shards =
+        scripts.into_iter().enumerate().map(|(n, script)| script.shard(&format!("shard-{n}"))).collect();
     uring::launch(ProcessSpec { name: "test".to_owned(), shards }, options).expect("the process starts")
 }
 

@@ -14,18 +14,50 @@ use crate::{AlignedBuffer, FileValue, OpenOptions, PAGE_BYTES, WriteData};
 
 /// What the slab entry of a file operation owns. Everything the kernel is pointed to lies on the heap behind these fields.
 pub(super) enum Work {
-    Open { path: CString, options: OpenOptions },
-    Close { descriptor: RawFd },
-    Write { data: WriteData, slot: Option<u16>, offset: u64, done: usize, durable: bool, direct: bool },
-    Read { buffer: AlignedBuffer, offset: u64, done: usize, direct: bool },
+    Open {
+        path: CString,
+        options: OpenOptions,
+    },
+    Close {
+        descriptor: RawFd,
+    },
+    Write {
+        data: WriteData,
+        slot: Option<u16>,
+        offset: u64,
+        done: usize,
+        durable: bool,
+        direct: bool,
+    },
+    Read {
+        buffer: AlignedBuffer,
+        offset: u64,
+        done: usize,
+        direct: bool,
+    },
     SyncData,
-    Allocate { bytes: u64 },
-    Truncate { bytes: u64 },
-    Rename { from: CString, to: CString },
-    Remove { path: CString, directory: bool },
+    Allocate {
+        bytes: u64,
+    },
+    Truncate {
+        bytes: u64,
+    },
+    Rename {
+        from: CString,
+        to: CString,
+    },
+    Remove {
+        path: CString,
+        directory: bool,
+    },
     /// The last path is made next; those before it wait for their parents.
-    MakeDir { waiting: Vec<(PathBuf, CString)> },
-    SyncDir { path: CString, opened: Option<OwnedFd> },
+    MakeDir {
+        waiting: Vec<(PathBuf, CString)>,
+    },
+    SyncDir {
+        path: CString,
+        opened: Option<OwnedFd>,
+    },
 }
 
 /// What follows a completion.
@@ -54,7 +86,10 @@ fn bytes_of(data: &WriteData) -> (*const u8, usize) {
 /// A direct file takes whole pages only; the kernel would say no more than EINVAL.
 fn check_alignment(direct: bool, offset: u64, address: *const u8, bytes: usize) -> io::Result<()> {
     let page = PAGE_BYTES;
-    if direct && !(offset.is_multiple_of(page as u64) && bytes.is_multiple_of(page) && (address as usize).is_multiple_of(page))
+    if direct
+        && !(offset.is_multiple_of(page as u64)
+            && bytes.is_multiple_of(page)
+            && (address as usize).is_multiple_of(page))
     {
         let text = format!("direct transfer of {bytes} bytes at {offset} is not aligned to {page}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -154,7 +189,9 @@ impl Work {
             Self::SyncData => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
             Self::Allocate { bytes } => opcode::Fallocate::new(file, *bytes).build(),
             Self::Truncate { bytes } => opcode::Ftruncate::new(file, *bytes).build(),
-            Self::Rename { from, to } => opcode::RenameAt::new(here, from.as_ptr(), here, to.as_ptr()).build(),
+            Self::Rename { from, to } => {
+                opcode::RenameAt::new(here, from.as_ptr(), here, to.as_ptr()).build()
+            }
             Self::Remove { path, directory } => {
                 let flags = if *directory { libc::AT_REMOVEDIR } else { 0 };
                 opcode::UnlinkAt::new(here, path.as_ptr()).flags(flags).build()

@@ -1,8 +1,8 @@
 //! One connection: its socket, what it sends, whether it receives.
 
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
-use std::io;
 
 use socket2::{SockAddr, Socket};
 
@@ -76,7 +76,9 @@ impl Connection {
 
     /// Operations that the kernel has not completed.
     pub(super) fn in_flight(&self) -> usize {
-        usize::from(self.receive.armed) + usize::from(self.sending.in_flight()) + usize::from(self.connect_in_flight)
+        usize::from(self.receive.armed)
+            + usize::from(self.sending.in_flight())
+            + usize::from(self.connect_in_flight)
     }
 
     pub(super) fn unsent_bytes(&self) -> usize {

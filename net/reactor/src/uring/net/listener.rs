@@ -76,7 +76,12 @@ impl Core {
     }
 
     pub(in crate::uring) fn local_address(&self, id: ListenerId) -> Option<SocketAddr> {
-        self.net.listeners.get(id.0 as usize)?.as_ref().filter(|listener| !listener.closing).map(|l| l.address)
+        self.net
+            .listeners
+            .get(id.0 as usize)?
+            .as_ref()
+            .filter(|listener| !listener.closing)
+            .map(|l| l.address)
     }
 
     pub(in crate::uring) fn close_listener(&mut self, id: ListenerId) {

@@ -67,10 +67,12 @@ impl Sending {
             return opcode::Send::new(descriptor, only.as_ptr(), bytes).flags(flags).build();
         }
         self.ranges.clear();
-        self.ranges.extend(self.slices.iter().map(|slice| libc::iovec {
-            iov_base: slice.as_ptr().cast_mut().cast(),
-            iov_len: slice.len(),
-        }));
+        self.ranges.extend(
+            self.slices.iter().map(|slice| libc::iovec {
+                iov_base: slice.as_ptr().cast_mut().cast(),
+                iov_len: slice.len(),
+            }),
+        );
         self.header.msg_iov = self.ranges.as_mut_ptr();
         self.header.msg_iovlen = self.ranges.len() as _;
         opcode::SendMsg::new(descriptor, &raw const self.header).flags(flags as u32).build()
