@@ -286,15 +286,17 @@ fn a_panic_in_one_service_ends_the_process_with_its_message() {
 #[test]
 fn a_panic_with_open_connections_ends_the_process_quickly() {
     let (port, ports) = channel();
+    // One for all connections: the test is about sends that cannot end, not about memory.
+    let much = bytes::Bytes::from(vec![1; 32 << 20]);
     let failing = Script::<()>::new(
         move |io| {
             let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
             let listener = io.listen(any, ringmq_reactor::AcceptTo::Here, Token::new(0, 0)).expect("a port");
             port.send(io.local_address(listener).expect("bound")).expect("the test listens");
         },
-        |io, event| match event {
+        move |io, event| match event {
             Event::Accepted { connection, .. } => {
-                io.outbox(connection).expect("open").push(bytes::Bytes::from(vec![1; 32 << 20]));
+                io.outbox(connection).expect("open").push(much.clone());
             }
             Event::Received { bytes, .. } => assert!(bytes != b"break", "broken on request"),
             _ => {}

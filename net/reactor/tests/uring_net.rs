@@ -262,7 +262,8 @@ fn a_reset_by_the_peer_is_told_with_its_error() {
     let (port, ports) = channel();
     let (report, reports) = channel();
     let process = launch(vec![observer(port, report)]);
-    let stream = client(expect(&ports));
+    let mut stream = client(expect(&ports));
+    stream.read_exact(&mut [0]).expect("the connection is known to the service");
     // Closing without lingering resets.
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
     drop(stream);
