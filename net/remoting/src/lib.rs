@@ -15,6 +15,27 @@
 //! | [`body`] | typed JSON bodies |
 //! | [`json`] | the JSON dialect of the reference |
 //! | [`record`] | message records of the commit log, properties, message ids, batches |
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use ringmq_remoting::code::{request, response};
+//! use ringmq_remoting::encode::{write_request, write_response};
+//! use ringmq_remoting::request::{GetRouteHeader, OffsetResponse};
+//! use ringmq_remoting::{Command, SerializeType};
+//!
+//! let header = GetRouteHeader { topic: "T".into(), accept_standard_json_only: None };
+//! let mut frame = BytesMut::new();
+//! let code = request::GET_ROUTEINFO_BY_TOPIC;
+//! write_request(&mut frame, SerializeType::Json, code, 1, false, &header.fields(), b"");
+//!
+//! let command = Command::parse(&frame)?;
+//! assert_eq!(GetRouteHeader::from_command(&command)?.topic, "T");
+//! let fields = OffsetResponse { offset: 7 }.fields();
+//! let mut answer = BytesMut::new();
+//! write_response(&mut answer, command.response_to(), response::SUCCESS, None, &fields, 0);
+//! assert_eq!(Command::parse(&answer)?.long("offset")?, Some(7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -75,7 +75,7 @@ fn recorded_frames_with_damage() {
     for frame in sessions().into_iter().flat_map(|session| session.frames) {
         let mut bytes = frame.bytes;
         // Every byte of small frames, a spread of those of large ones.
-        let step = bytes.len() / 200 + 1;
+        let step = bytes.len() / 100 + 1;
         for position in (0..bytes.len()).step_by(step) {
             let before = bytes[position];
             for value in [0, 0xFF, before ^ 1, before ^ 0x80, b'"', b'\\', b'{'] {

@@ -1,7 +1,7 @@
-//! Reads `tests/golden/data`: recorded frames and their index.
+//! Reads `tests/golden/data`, or the folder that `GOLDEN_DATA` names: recorded frames and their index.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringmq_remoting::SerializeType;
 
@@ -58,7 +58,8 @@ impl fmt::Display for Frame {
 
 #[allow(clippy::disallowed_methods, reason = "a test reads its data from the repository")]
 pub fn sessions() -> Vec<Session> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/data");
+    let committed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/data");
+    let folder = std::env::var_os("GOLDEN_DATA").map_or_else(committed, PathBuf::from);
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .expect("golden data")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
