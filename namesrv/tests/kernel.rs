@@ -81,6 +81,7 @@ fn it_serves_stores_and_stops_on_the_kernel() {
     let mut bad = Peer::new(address);
     bad.0.write_all(&[0x7f; 64]).expect("sent");
     assert_eq!(bad.0.read(&mut [0; 16]).expect("closed in order"), 0);
+    drop(bad);
     assert_eq!(client.call(&route).code(), response::SUCCESS);
 
     // A broker that disconnects is gone.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use ringmq_reactor::outbox::OUTBOX_HIGH_BYTES;
 use ringmq_reactor::{CloseCause, CloseMode, ConnectionId, Context, Event, Io, Outbox, Token};
 use ringmq_remoting::frame::FrameError;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::connection::Connection;
 use crate::limits::{CONNECTIONS_MAX, IDLE_AFTER, IDLE_SCAN_EVERY, UNSENT_BYTES_MAX};
@@ -318,7 +318,7 @@ impl<T: Default> Connections<T> {
         let idle: Vec<_> =
             self.iter().filter(|(_, c)| is_idle(c)).map(|(id, c)| (id, c.peer(), c.last_active())).collect();
         for (id, peer, last) in idle {
-            info!(%peer, silent_s = now.since(last).as_secs(), "closing an idle connection");
+            debug!(%peer, silent_s = now.since(last).as_secs(), "closing an idle connection");
             self.counters.idle += 1;
             self.close(io, id, CloseMode::Now);
         }
