@@ -113,7 +113,7 @@ fn configuration(arguments: &Arguments) -> Result<(BrokerConfig, Vec<Notice>), S
     let (mut config, notices) =
         BrokerConfig::from_bytes(&bytes, &overrides, &host).map_err(|error| at(with_causes(&error)))?;
     // Request 25 writes back to where the configuration came from.
-    config.file = Some(file.clone());
+    config.file = Some(std::path::absolute(file).map_err(|error| at(error.to_string()))?);
     Ok((config, notices))
 }
 

@@ -36,6 +36,14 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
+    /// The file is damaged, and its backup cannot be put in its place.
+    #[error("cannot restore {} from its backup: {source}", path.display())]
+    Repair {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Neither the file nor its backup makes sense.
     #[error(
         "{} is damaged ({cause}) and so is, or is missing, its backup ({backup_cause}); repair it, or remove both to start \
@@ -63,22 +71,25 @@ pub async fn load<T, E: std::fmt::Display>(
 ) -> Result<Option<T>, LoadError> {
     let read = async |path: &Path| match io.read_file(path).await {
         // A file cut to nothing by a crash of another program counts as damaged: none of ours is ever empty.
-        Ok(bytes) => Ok(Some(parse(&bytes).map_err(|error| error.to_string()))),
+        Ok(bytes) => Ok(Some(parse(&bytes).map(|value| (value, bytes)).map_err(|error| error.to_string()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(LoadError::Read { path: path.to_owned(), source }),
     };
     let cause = match read(path).await? {
-        Some(Ok(value)) => return Ok(Some(value)),
+        Some(Ok((value, _))) => return Ok(Some(value)),
         Some(Err(cause)) => Some(cause),
         None => None,
     };
     let backup = backup_of(path);
     match (cause, read(&backup).await?) {
-        (cause, Some(Ok(value))) => {
+        (cause, Some(Ok((value, bytes)))) => {
             error!(
                 file = %path.display(), backup = %backup.display(), cause = cause.as_deref().unwrap_or("missing"),
                 "METADATA FILE UNUSABLE: its backup is used; the last change may be lost"
             );
+            // At once: the next ordinary write would make the damaged file the backup.
+            let repaired = io.replace_file(path, bytes, Backup::None).await;
+            repaired.map_err(|source| LoadError::Repair { path: path.to_owned(), source })?;
             Ok(Some(value))
         }
         (None, None) => Ok(None),

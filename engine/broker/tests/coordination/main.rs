@@ -1,0 +1,9 @@
+//! The coordination half of a whole broker in the simulated world, with a real name server, talked to over connections.
+
+mod admin;
+mod clients;
+mod metadata;
+mod registration;
+mod setup;
+#[path = "../../../../net/transport/tests/support/mod.rs"]
+mod support;
