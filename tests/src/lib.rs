@@ -2,4 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod badinput;
+pub mod crash;
+pub mod process;
 pub mod simulation;
+pub mod wire;

@@ -1,0 +1,158 @@
+//! Load with many requests in flight: each connection keeps a window of sends open and notes every acknowledgement.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+
+use ringmq_remoting::code::response;
+use ringmq_remoting::record::batch;
+
+use super::model::{MessageNumber, Queue};
+use super::{QUEUES, Random, TOPICS};
+use crate::wire::{Answer, Connection, Send};
+
+/// Requests that one connection has in flight.
+const WINDOW: usize = 64;
+/// One request of so many is a batch.
+const BATCH_EVERY: u64 = 8;
+/// Messages of a batch.
+const BATCH_MESSAGES: u64 = 5;
+/// Messages that one connection sends at most in one round.
+const MESSAGES_MAX: u64 = 20_000;
+
+/// A message that the broker has promised to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Where.
+    pub queue: Queue,
+    /// At which queue offset.
+    pub offset: i64,
+    /// Which.
+    pub number: MessageNumber,
+}
+
+/// What became of one round's load.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Everything sent.
+    pub sent: Vec<MessageNumber>,
+    /// What was acknowledged of it.
+    pub acknowledged: Vec<Acknowledged>,
+}
+
+/// Running senders; they end when the broker does.
+#[derive(Debug)]
+pub struct Load {
+    threads: Vec<JoinHandle<Outcome>>,
+}
+
+impl Load {
+    /// Starts so many connections. Numbers of messages are unique over rounds and connections.
+    #[allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
+    pub fn start(address: SocketAddr, senders: u64, seed: u64, round: u32) -> Self {
+        let threads = (0..senders)
+            .map(|sender| {
+                let first = (u64::from(round) * senders + sender + 1) << 32;
+                thread::spawn(move || send_until_killed(address, Random::new(seed ^ sender), first))
+            })
+            .collect();
+        Load { threads }
+    }
+
+    /// Waits for the senders, after the broker was killed.
+    ///
+    /// # Panics
+    /// A sender was refused, or answered what it had not asked.
+    pub fn finish(self) -> Outcome {
+        let mut all = Outcome::default();
+        for thread in self.threads {
+            let outcome = thread.join().expect("a sender");
+            all.sent.extend(outcome.sent);
+            all.acknowledged.extend(outcome.acknowledged);
+        }
+        all
+    }
+}
+
+/// A body that proves itself: its number, then bytes that follow from the number; 8 B to 8 KiB.
+pub fn body_of(number: MessageNumber) -> Vec<u8> {
+    let mut random = Random::new(number);
+    let bytes = 8 + (random.next() % 8_185) as usize;
+    let mut body = number.to_be_bytes().to_vec();
+    while body.len() < bytes {
+        body.extend(random.next().to_le_bytes());
+    }
+    body.truncate(bytes);
+    body
+}
+
+/// A request whose answer has not come.
+struct InFlight {
+    queue: Queue,
+    numbers: std::ops::Range<MessageNumber>,
+}
+
+fn send_until_killed(address: SocketAddr, mut random: Random, first: MessageNumber) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut in_flight: BTreeMap<i32, InFlight> = BTreeMap::new();
+    let mut connection = Connection::connect(address).expect("a connection for the load");
+    let mut next = first;
+    loop {
+        while in_flight.len() < WINDOW && next - first < MESSAGES_MAX {
+            let queue =
+                ((random.next() % TOPICS.len() as u64) as usize, (random.next() % QUEUES as u64) as i32);
+            let count = if random.next() % BATCH_EVERY == 0 { BATCH_MESSAGES } else { 1 };
+            let numbers = next..next + count;
+            next = numbers.end;
+            outcome.sent.extend(numbers.clone());
+            match send(&mut connection, queue, numbers.clone()) {
+                Ok(opaque) => in_flight.insert(opaque, InFlight { queue, numbers }),
+                Err(_) => break, // killed; answers may still lie in the socket
+            };
+        }
+        match connection.receive() {
+            Ok(Some(answer)) => note(&mut outcome, &mut in_flight, &answer),
+            Ok(None) | Err(_) => return outcome,
+        }
+    }
+}
+
+fn send(
+    connection: &mut Connection,
+    queue: Queue,
+    numbers: std::ops::Range<MessageNumber>,
+) -> std::io::Result<i32> {
+    let is_batch = numbers.end - numbers.start > 1;
+    let mut body = Vec::new();
+    for number in numbers {
+        if is_batch {
+            batch::write_entry(&mut body, 0, &body_of(number), "TAGS\u{1}crash\u{2}");
+        } else {
+            body = body_of(number);
+        }
+    }
+    connection.send_message(&Send {
+        topic: TOPICS[queue.0],
+        queue_id: queue.1,
+        properties: "TAGS\u{1}crash\u{2}",
+        batch: is_batch,
+        body: &body,
+    })
+}
+
+/// Notes an acknowledgement. A refusal for load is no promise; any other is a failure of the test.
+fn note(outcome: &mut Outcome, in_flight: &mut BTreeMap<i32, InFlight>, answer: &Answer) {
+    let asked =
+        in_flight.remove(&answer.opaque).unwrap_or_else(|| panic!("answered what was not asked: {answer:?}"));
+    match answer.code {
+        response::SUCCESS => {
+            assert_eq!(answer.long("queueId"), i64::from(asked.queue.1), "{answer:?}");
+            let offsets = answer.long("queueOffset")..;
+            for (offset, number) in offsets.zip(asked.numbers) {
+                outcome.acknowledged.push(Acknowledged { queue: asked.queue, offset, number });
+            }
+        }
+        response::SYSTEM_BUSY => {}
+        _ => panic!("a send was refused: {answer:?}"),
+    }
+}

@@ -1,0 +1,156 @@
+//! A consumer that reads every queue in turn and commits how far it came, and what must be left of its offsets after a
+//! kill: never more than it committed, never more than the queue has, and no older than the persistence interval.
+
+#![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ringmq_remoting::FieldValue;
+use ringmq_remoting::code::{request, response};
+
+use super::model::{Model, Queue};
+use super::{QUEUES, TOPICS};
+use crate::wire::{Connection, Pull};
+
+const GROUP: &str = "crash_consumer";
+/// A commit acknowledged so long before the kill must be kept: the interval of 200 ms that the broker is set to, the
+/// time to write, and room for a machine that does other work.
+const LOSS_MAX: Duration = Duration::from_millis(1_500);
+
+/// One acknowledged commit.
+#[derive(Clone, Copy, Debug)]
+struct Commit {
+    queue: Queue,
+    offset: i64,
+    at: Instant,
+}
+
+/// What the consumer knows over all rounds.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Where each queue must be at least, by commits that are old enough.
+    least: BTreeMap<Queue, i64>,
+    /// The highest offset ever asked to be committed.
+    most: BTreeMap<Queue, i64>,
+    /// Where the broker said that the group stands, after the newest restart.
+    resume: BTreeMap<Queue, i64>,
+    commits: u64,
+}
+
+/// A running consumer; it ends when the broker does.
+#[derive(Debug)]
+pub struct Consumer {
+    thread: JoinHandle<(Vec<Commit>, BTreeMap<Queue, i64>)>,
+}
+
+impl Progress {
+    /// Commits acknowledged so far.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Compares the broker's offsets after a restart with what was committed.
+    ///
+    /// # Panics
+    /// An offset went too far back, or beyond what was committed, or beyond the queue.
+    pub fn check_after_restart(&mut self, connection: &mut Connection, model: &Model) {
+        for queue in queues() {
+            let offset = committed(connection, queue);
+            let (least, most) =
+                (self.least.get(&queue).copied().unwrap_or(0), self.most.get(&queue).copied().unwrap_or(0));
+            assert!(
+                offset >= least,
+                "{queue:?}: offset {least} was committed long before the kill, {offset} is left"
+            );
+            assert!(offset <= most, "{queue:?}: offset {offset}, but never more than {most} was committed");
+            let max = model.max_offset(queue);
+            assert!(offset <= max, "{queue:?}: offset {offset} is beyond the queue's {max} messages");
+            self.resume.insert(queue, offset);
+            self.least.insert(queue, offset);
+        }
+    }
+
+    /// Goes on consuming from where the broker said.
+    pub fn start(&mut self, address: SocketAddr) -> Consumer {
+        let resume = self.resume.clone();
+        Consumer { thread: thread::spawn(move || consume_until_killed(address, resume)) }
+    }
+
+    /// Waits for the consumer, right after the broker was killed.
+    ///
+    /// # Panics
+    /// A pull or a commit was refused.
+    pub fn finish(&mut self, consumer: Consumer) {
+        let killed = Instant::now();
+        let (commits, asked) = consumer.thread.join().expect("the consumer");
+        self.commits += commits.len() as u64;
+        for commit in commits {
+            if commit.at + LOSS_MAX < killed {
+                let least = self.least.entry(commit.queue).or_insert(0);
+                *least = (*least).max(commit.offset);
+            }
+        }
+        for (queue, offset) in asked {
+            let most = self.most.entry(queue).or_insert(0);
+            *most = (*most).max(offset);
+        }
+    }
+}
+
+fn queues() -> impl Iterator<Item = Queue> {
+    (0..TOPICS.len()).flat_map(|topic| (0..QUEUES).map(move |queue_id| (topic, queue_id)))
+}
+
+/// The group's committed offset; 0 when it has none.
+fn committed(connection: &mut Connection, queue: Queue) -> i64 {
+    let fields = [
+        ("consumerGroup", FieldValue::Str(GROUP)),
+        ("topic", FieldValue::Str(TOPICS[queue.0])),
+        ("queueId", FieldValue::Int(queue.1.into())),
+        ("setZeroIfNotFound", FieldValue::Bool(false)),
+    ];
+    let answer =
+        connection.call(request::QUERY_CONSUMER_OFFSET, &fields, &[]).expect("an answer to an offset query");
+    match answer.code {
+        response::SUCCESS => answer.long("offset"),
+        response::QUERY_NOT_FOUND => 0,
+        _ => panic!("an offset query was refused: {answer:?}"),
+    }
+}
+
+fn consume_until_killed(
+    address: SocketAddr,
+    mut next: BTreeMap<Queue, i64>,
+) -> (Vec<Commit>, BTreeMap<Queue, i64>) {
+    let mut commits = Vec::new();
+    let mut asked = next.clone();
+    let mut connection = Connection::connect(address).expect("a connection for the consumer");
+    loop {
+        for queue in queues() {
+            let offset = next[&queue];
+            let pull = Pull { group: GROUP, topic: TOPICS[queue.0], queue_id: queue.1, offset, count: 32 };
+            let Ok(answer) = connection.call_pull(&pull) else { return (commits, asked) };
+            let reached = match answer.code {
+                response::SUCCESS => answer.long("nextBeginOffset"),
+                response::PULL_NOT_FOUND => continue,
+                _ => panic!("a pull at {offset} was refused: {answer:?}"),
+            };
+            asked.insert(queue, reached);
+            let fields = [
+                ("consumerGroup", FieldValue::Str(GROUP)),
+                ("topic", FieldValue::Str(TOPICS[queue.0])),
+                ("queueId", FieldValue::Int(queue.1.into())),
+                ("commitOffset", FieldValue::Int(reached)),
+            ];
+            let Ok(answer) = connection.call(request::UPDATE_CONSUMER_OFFSET, &fields, &[]) else {
+                return (commits, asked);
+            };
+            assert_eq!(answer.code, response::SUCCESS, "a commit was refused: {answer:?}");
+            commits.push(Commit { queue, offset: reached, at: Instant::now() });
+            next.insert(queue, reached);
+        }
+    }
+}
