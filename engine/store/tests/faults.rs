@@ -25,8 +25,14 @@ fn append_until_refused(bench: &mut Bench, from: u64, count: u64, body_bytes: us
         }
         sender.send(None).expect("heard");
     });
+    let mut answer = None;
+    let answered = bench.world.run_until(10 * SECOND, |_| {
+        answer = receiver.try_recv().ok();
+        answer.is_some()
+    });
+    assert!(answered, "the call was not made");
     bench.world.run_for(Duration::from_micros(300));
-    receiver.recv().expect("answered")
+    answer.expect("answered")
 }
 
 /// Without zeros ahead, so that the next write on the log is a log write.
@@ -227,7 +233,7 @@ fn zeros_run_ahead_and_never_over_records() {
         bench.world.kill(process);
         bench.open().expect("no corruption");
         assert_eq!(bench.read_all("t", 3).len(), acknowledged, "seed {seed}");
-        bench.remote.call(|store, _, _| assert!(store.stats().segments >= 3));
+        bench.remote.call(|store, _, _| assert!(store.stats().segments >= 2));
         bench.settle();
     }
     let mut bench = Bench::new(99, config);
