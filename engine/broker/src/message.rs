@@ -24,8 +24,9 @@
 //! 3. Data shard → coordination: [`ShardMessage::Ready`] once its store is open and step 2 has arrived, or
 //!    [`ShardMessage::StartFailed`].
 //! 4. When all are ready, the coordination shard listens (`listenPort` and `listenPort - 2`, connections dealt out to the data
-//!    shards with the token [`CLIENT_LISTENER`]) and registers. If the
-//!    system chose the port, it mails [`ShardMessage::Config`] with that port first: it goes into records and message ids. If one failed: as *Stop* from step 3.
+//!    shards with the token [`CLIENT_LISTENER`]) and registers. If the system chose the port, it mails
+//!    [`ShardMessage::Config`] with that port first: it goes into records and message ids. If a shard failed: as *Stop* from
+//!    step 3.
 //!
 //! # Stop
 //! 1. `Event::Stop` reaches every shard. Data shards only note it. Coordination closes the listeners, unregisters from the name
@@ -48,6 +49,7 @@ use ringmq_reactor::{ConnectionId, ShardId, Token};
 use ringmq_remoting::ResponseTo;
 
 use crate::config::BrokerConfig;
+use crate::coordination::names::DEAD_LETTER_PREFIX;
 
 pub use gather::{
     Answer, ConsumeQueueStats, ConsumeSpan, DelayLevelProgress, PutLatency, Question, QueueOffset,
@@ -214,7 +216,8 @@ pub struct ForwardedRequest {
     pub origin: Origin,
     /// The whole frame, length first; it has been parsed once, so it is well-formed.
     pub frame: Bytes,
-    /// How often something was created for it ([`ShardMessage::Ensure`]); the data shards bound this.
+    /// What the data shard that holds it has asked for on its behalf, one bit for each kind of [`Ensure`]: no shard asks twice.
+    /// The coordination shard gives it back as it is.
     pub ensured: u8,
 }
 
@@ -265,6 +268,18 @@ pub enum Ensure {
         /// Its name.
         group: String,
     },
+}
+
+impl Ensure {
+    /// The bit of [`ForwardedRequest::ensured`].
+    pub(crate) fn bit(&self) -> u8 {
+        match self {
+            Self::Group { .. } => 1,
+            Self::SendTopic { .. } => 2,
+            Self::GroupTopic { topic, .. } if topic.starts_with(DEAD_LETTER_PREFIX) => 4,
+            Self::GroupTopic { .. } => 8,
+        }
+    }
 }
 
 /// See [`ShardMessage::Append`].

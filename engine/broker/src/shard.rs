@@ -233,7 +233,9 @@ impl DataShard {
 fn serve_forwarded(plane: &mut Plane, wire: &mut Wire<'_>, request: &ForwardedRequest) {
     match Command::parse(&request.frame) {
         Ok(command) => plane.request(wire, Incoming::forwarded(command, request, wire.io.now())),
-        Err(error) => error!(%error, peer = %request.origin.peer, "a request changed on its way between shards"),
+        Err(error) => {
+            error!(%error, peer = %request.origin.peer, "a request changed on its way between shards")
+        }
     }
 }
 

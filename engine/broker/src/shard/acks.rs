@@ -27,7 +27,8 @@ pub(crate) enum Key {
 
 impl Key {
     pub(crate) fn new(text: &str) -> Self {
-        let Some(length) = u8::try_from(text.len()).ok().filter(|&n| usize::from(n) <= KEY_BYTES_INLINE) else {
+        let Some(length) = u8::try_from(text.len()).ok().filter(|&n| usize::from(n) <= KEY_BYTES_INLINE)
+        else {
             return Self::Shared(text.into());
         };
         let mut bytes = [0; KEY_BYTES_INLINE];
@@ -49,19 +50,9 @@ impl Key {
 #[derive(Clone, Debug)]
 pub(crate) enum Stored {
     /// A send: msgId, queueId, queueOffset, transactionId.
-    Message {
-        queue_id: i32,
-        queue_offset: i64,
-        physical_offset: i64,
-        key: Key,
-    },
+    Message { queue_id: i32, queue_offset: i64, physical_offset: i64, key: Key },
     /// A batch: as above, with the physical offsets of all its messages.
-    Batch {
-        queue_id: i32,
-        queue_offset: i64,
-        physical_offsets: Box<[i64]>,
-        key: Option<Key>,
-    },
+    Batch { queue_id: i32, queue_offset: i64, physical_offsets: Box<[i64]>, key: Option<Key> },
     /// A message sent back: nothing but the code.
     SentBack,
 }
@@ -120,7 +111,11 @@ impl Acks {
     }
 
     /// The next one whose record is acknowledged, and how long it waited.
-    pub(crate) fn pop_acknowledged(&mut self, upto: LogOffset, now: Monotonic) -> Option<(Waiting, Duration)> {
+    pub(crate) fn pop_acknowledged(
+        &mut self,
+        upto: LogOffset,
+        now: Monotonic,
+    ) -> Option<(Waiting, Duration)> {
         let entry = self.entries.pop_front_if(|entry| entry.end <= upto)?;
         Some((entry.waiting, now.since(entry.since)))
     }
@@ -171,7 +166,8 @@ mod tests {
         for (end, offset) in [(100, 0), (200, 1), (200, 2), (300, 3)] {
             acks.push(LogOffset(end), Monotonic(end), delivery(offset));
         }
-        let mut pop = |upto| offset_of(acks.pop_acknowledged(LogOffset(upto), Monotonic(1_000)).map(|(w, _)| w));
+        let mut pop =
+            |upto| offset_of(acks.pop_acknowledged(LogOffset(upto), Monotonic(1_000)).map(|(w, _)| w));
         assert_eq!(pop(99), None);
         assert_eq!([pop(250), pop(250), pop(250), pop(250)], [Some(0), Some(1), Some(2), None]);
         assert_eq!(pop(300), Some(3));

@@ -42,7 +42,9 @@ impl Plane {
                 self.report_soon(wire.io.now());
                 wire.answer(&caller, Answer::success(&[]));
             }
-            Commit::ResetPending => wire.refuse(&caller, response::SUCCESS, "Offset has been previously reset"),
+            Commit::ResetPending => {
+                wire.refuse(&caller, response::SUCCESS, "Offset has been previously reset")
+            }
         }
         Ok(())
     }
@@ -72,6 +74,7 @@ impl Plane {
             return false;
         }
         let first = self.store.entry(topic, queue_id, 0);
-        first.is_none_or(|first| self.store.log_max().since(first.physical_offset.log_offset()) <= YOUNG_BYTES)
+        first
+            .is_none_or(|first| self.store.log_max().since(first.physical_offset.log_offset()) <= YOUNG_BYTES)
     }
 }

@@ -54,7 +54,9 @@ pub(crate) struct Delay {
 impl Delay {
     pub(crate) fn new(levels: &DelayLevels) -> Self {
         let level = |level: u16| Level {
-            delay_ms: levels.delay(level.into()).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            delay_ms: levels
+                .delay(level.into())
+                .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             next: 0,
             done: 0,
             reported: 0,

@@ -33,7 +33,10 @@ impl TagFilter {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "tag hashes are 32-bit numbers, sign-extended in the index")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "tag hashes are 32-bit numbers, sign-extended in the index"
+)]
 fn low_bits(code: i64) -> i32 {
     code as i32
 }

@@ -24,7 +24,9 @@ impl Plane {
             }
             Question::Runtime => Answer::Runtime(Box::new(self.runtime(wire, now))),
             Question::Stats { name, key } => Answer::Stats(self.stats.item(now, &name, &key)),
-            Question::GroupOffsets { group, topic } => Answer::Offsets(self.group_offsets(&group, topic.as_deref())),
+            Question::GroupOffsets { group, topic } => {
+                Answer::Offsets(self.group_offsets(&group, topic.as_deref()))
+            }
             Question::TopicGroups { topic } => Answer::Groups(self.offsets.groups_of(&topic)),
             Question::DeleteTopic { topic } => return self.delete_topic(wire, id, &topic),
             Question::DeleteGroupOffsets { group } => {
@@ -49,7 +51,8 @@ impl Plane {
 
     /// The queues of a topic that this shard owns, stored into or not.
     fn own_queues(&self, topic: &str) -> Vec<i32> {
-        let configured = self.tables.topic(topic).map_or(0, |t| t.config.read_queues.max(t.config.write_queues));
+        let configured =
+            self.tables.topic(topic).map_or(0, |t| t.config.read_queues.max(t.config.write_queues));
         (0..configured).filter(|&queue| self.owner.of(topic, queue) == self.me).collect()
     }
 
@@ -113,7 +116,8 @@ impl Plane {
                 min_ms,
                 max_ms: time(max - 1).unwrap_or(min_ms),
                 consumed_ms: time(committed - 1).unwrap_or(min_ms),
-                delay_ms: i64::try_from(waiting_since.map_or(0, |t| wall_ms.saturating_sub(t))).unwrap_or(i64::MAX),
+                delay_ms: i64::try_from(waiting_since.map_or(0, |t| wall_ms.saturating_sub(t)))
+                    .unwrap_or(i64::MAX),
             })
         };
         self.own_queues(topic).into_iter().filter_map(span).collect()
@@ -186,7 +190,8 @@ impl Plane {
         target: ResetTarget,
         force: bool,
     ) -> Vec<QueueOffset> {
-        let queues = self.own_queues(topic).into_iter().filter(|&queue| queue_id.is_none_or(|only| only == queue));
+        let queues =
+            self.own_queues(topic).into_iter().filter(|&queue| queue_id.is_none_or(|only| only == queue));
         let mut moved = Vec::new();
         for queue_id in queues {
             let (min, max) = self.bounds(topic, queue_id);

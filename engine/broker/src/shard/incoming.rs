@@ -8,9 +8,6 @@ use super::post::Post;
 use super::wire::Caller;
 use crate::message::{ForwardedRequest, Origin};
 
-/// Times that something may be created for one request: a group, its retry topic, its dead-letter topic.
-pub(crate) const ENSURES_MAX: u8 = 3;
-
 /// Where the frame lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Frame<'a> {

@@ -51,7 +51,13 @@ impl Offsets {
     }
 
     /// A consumer says where it stands. Any value is taken, also a smaller one.
-    pub(crate) fn commit(&mut self, group: &Arc<str>, topic: &Arc<str>, queue_id: i32, offset: i64) -> Commit {
+    pub(crate) fn commit(
+        &mut self,
+        group: &Arc<str>,
+        topic: &Arc<str>,
+        queue_id: i32,
+        offset: i64,
+    ) -> Commit {
         let position = self.position(group, topic, queue_id);
         if position.reset.is_some() {
             return Commit::ResetPending;
@@ -101,7 +107,8 @@ impl Offsets {
         for (group, topic, queue_id) in changes {
             // What was deleted meanwhile is no change any more.
             let topics = self.groups.get_mut(&group);
-            let Some(position) = topics.and_then(|t| t.get_mut(&topic)).and_then(|q| q.get_mut(&queue_id)) else {
+            let Some(position) = topics.and_then(|t| t.get_mut(&topic)).and_then(|q| q.get_mut(&queue_id))
+            else {
                 continue;
             };
             if std::mem::take(&mut position.changed)
@@ -128,7 +135,8 @@ impl Offsets {
 
     /// Copies committed offsets of one group to another.
     pub(crate) fn clone_group(&mut self, from: &str, to: &Arc<str>, only: Option<&str>) {
-        let copies: Vec<_> = self.of_group(from, only).map(|(t, q, p)| (Arc::clone(t), q, p.committed)).collect();
+        let copies: Vec<_> =
+            self.of_group(from, only).map(|(t, q, p)| (Arc::clone(t), q, p.committed)).collect();
         for (topic, queue_id, committed) in copies {
             if let Some(offset) = committed {
                 self.store(to, &topic, queue_id, offset);
@@ -142,9 +150,15 @@ impl Offsets {
         group: &str,
         only: Option<&str>,
     ) -> impl Iterator<Item = (&'a Arc<str>, i32, &'a Position)> {
-        let mut found: Vec<_> = self.groups.get(group).into_iter().flatten()
+        let mut found: Vec<_> = self
+            .groups
+            .get(group)
+            .into_iter()
+            .flatten()
             .filter(|(topic, _)| only.is_none_or(|only| only == &***topic))
-            .flat_map(|(topic, queues)| queues.iter().map(move |(&queue_id, position)| (topic, queue_id, position)))
+            .flat_map(|(topic, queues)| {
+                queues.iter().map(move |(&queue_id, position)| (topic, queue_id, position))
+            })
             .collect();
         found.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         found.into_iter()
@@ -155,7 +169,8 @@ impl Offsets {
         let has = |topics: &FxHashMap<Arc<str>, Queues>| {
             topics.get(topic).is_some_and(|queues| queues.values().any(|p| p.committed.is_some()))
         };
-        let mut groups: Vec<_> = self.groups.iter().filter(|(_, topics)| has(topics)).map(|(g, _)| Arc::clone(g)).collect();
+        let mut groups: Vec<_> =
+            self.groups.iter().filter(|(_, topics)| has(topics)).map(|(g, _)| Arc::clone(g)).collect();
         groups.sort_unstable();
         groups
     }

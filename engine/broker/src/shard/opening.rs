@@ -47,7 +47,8 @@ impl Opening {
 }
 
 async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -> Outcome {
-    let (store, report) = Store::open(io, me, store_config(config, me, token_owner)).await.map_err(with_causes)?;
+    let (store, report) =
+        Store::open(io, me, store_config(config, me, token_owner)).await.map_err(with_causes)?;
     info!(
         shard = %me,
         records = report.records,

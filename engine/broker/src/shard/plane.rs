@@ -22,7 +22,7 @@ use rustc_hash::FxHashMap;
 
 use super::acks::Acks;
 use super::delay::Delay;
-use super::incoming::{ENSURES_MAX, Incoming};
+use super::incoming::Incoming;
 use super::long_poll::HeldPulls;
 use super::offsets::Offsets;
 use super::properties::Stamp;
@@ -150,6 +150,8 @@ impl Plane {
     /// Passes a request on to the shard that serves it.
     pub(crate) fn forward(&mut self, wire: &mut Wire<'_>, to: ShardId, incoming: &Incoming<'_>) {
         let mut request = incoming.keep(wire.post);
+        // News from the coordination shard may reach the other shard after this request: it may ask once itself.
+        request.ensured = 0;
         let mut caller = incoming.caller;
         if to != self.owner.coordination() {
             self.admit(wire, &mut caller, incoming);
@@ -171,14 +173,14 @@ impl Plane {
         }
     }
 
-    /// Asks the coordination shard to create what the request needs; the request comes back. `false`: that was tried as
-    /// often as it may be, the thing cannot be had.
+    /// Asks the coordination shard to create what the request needs; the request comes back. `false`: that was tried, the thing
+    /// cannot be had.
     pub(crate) fn ensure(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>, what: Ensure) -> bool {
-        if incoming.ensured >= ENSURES_MAX {
+        if incoming.ensured & what.bit() != 0 {
             return false;
         }
         let mut request = incoming.keep(wire.post);
-        request.ensured += 1;
+        request.ensured |= what.bit();
         let coordination = self.owner.coordination();
         if wire.post.has_room(wire.io, coordination) {
             wire.post.mail(wire.io, coordination, ShardMessage::Ensure { what, request });
@@ -259,7 +261,8 @@ impl Plane {
 
     /// Everything that was accepted is answered, or will never be.
     pub(crate) fn is_drained(&self) -> bool {
-        let log_is_quiet = self.store.acknowledged() == self.store.appended() || self.store.poisoned().is_some();
+        let log_is_quiet =
+            self.store.acknowledged() == self.store.appended() || self.store.poisoned().is_some();
         self.acks.is_empty() && self.cold.is_empty() && self.held.is_empty() && log_is_quiet
     }
 
@@ -275,7 +278,9 @@ impl Plane {
         let report = self.unreported_since.map(|since| since + REPORT_AFTER);
         let late = self.flush_limit().and_then(|limit| Some(self.acks.oldest_client_since()? + limit));
         let delay = self.delay.next_due(now, wire.io.wall_ms()).map(|due| due.min(now + ALARM_MAX));
-        let Some(next) = [self.held.next_deadline(), report, late, delay].into_iter().flatten().min() else { return };
+        let Some(next) = [self.held.next_deadline(), report, late, delay].into_iter().flatten().min() else {
+            return;
+        };
         match self.alarm {
             Some((at, _)) if at <= next => {}
             before => {

@@ -12,6 +12,11 @@ use crate::message::{ForwardedRequest, Reply, ShardMessage};
 /// Requests or answers in one message. A turn may need several; each takes one place in the mailbox.
 pub(crate) const BATCH_MAX: usize = 512;
 
+/// Size of the pieces in which [`Post`] takes memory for frames and heads of answers.
+const ARENA_BYTES: usize = 64 << 10;
+/// Room that is made for the head of an answer; longer ones cost an allocation of their own.
+const HEAD_BYTES: usize = 1 << 10;
+
 /// The destination's mailbox is full: answer SYSTEM_BUSY.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MailboxFull;
@@ -42,18 +47,27 @@ impl Post {
 
     /// Copies bytes so that they may leave the receive buffer they lie in.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        self.make_room(bytes.len());
         self.arena.extend_from_slice(bytes);
         self.arena.split().freeze()
     }
 
     /// Room to encode an answer for another shard's connection; take it out with [`Post::encoded`].
     pub(crate) fn encode_into(&mut self) -> &mut BytesMut {
+        self.make_room(HEAD_BYTES);
         &mut self.arena
     }
 
     /// What was encoded since.
     pub(crate) fn encoded(&mut self) -> Bytes {
         self.arena.split().freeze()
+    }
+
+    /// What was split off keeps its piece alive, so a piece is never grown: a new one takes its place.
+    fn make_room(&mut self, bytes: usize) {
+        if self.arena.capacity() < bytes {
+            self.arena = BytesMut::with_capacity(bytes.max(ARENA_BYTES));
+        }
     }
 
     /// Whether a request for that shard would find room.

@@ -39,7 +39,9 @@ impl<'a> Found<'a> {
                 name::WAIT => found.no_wait = value.eq_ignore_ascii_case("false"),
                 name::DELAY => found.delay_level = value.parse().unwrap_or(0).max(0),
                 name::TRANSACTION_PREPARED => found.half = value.eq_ignore_ascii_case("true"),
-                name::MSG_REGION | name::TRACE_ON | name::CLUSTER | name::POP_CK => found.needs_rewrite = true,
+                name::MSG_REGION | name::TRACE_ON | name::CLUSTER | name::POP_CK => {
+                    found.needs_rewrite = true
+                }
                 _ => {
                     if let Some(place) = TIMER_NAMES.iter().position(|&timer| timer == key) {
                         found.timer[place] = Some(value);

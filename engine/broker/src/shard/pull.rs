@@ -85,7 +85,8 @@ impl Plane {
             Err(refusal) => {
                 let kind = refusal.forbidden.map(|by| ("forbiddenType", FieldValue::Int(by as i64)));
                 let fields = kind.as_slice();
-                let answer = Answer { code: refusal.code, remark: Some(&refusal.remark), fields, body: Vec::new() };
+                let answer =
+                    Answer { code: refusal.code, remark: Some(&refusal.remark), fields, body: Vec::new() };
                 wire.answer(&caller, answer);
             }
         }
@@ -117,7 +118,10 @@ impl Plane {
             self.filter_of_heartbeats(header, group)?
         };
         if config.reject_pull_consumer_enable && self.tables.online(&header.consumer_group).is_none() {
-            return Err(Refusal::new(response::SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist"));
+            return Err(Refusal::new(
+                response::SUBSCRIPTION_NOT_EXIST,
+                "the consumer's subscription not exist",
+            ));
         }
         Ok(Pull {
             caller: incoming.caller,
@@ -147,7 +151,11 @@ impl Plane {
         Ok(group)
     }
 
-    fn readable_topic(&self, header: &PullHeader<'_>, incoming: &Incoming<'_>) -> Result<&TopicEntry, Refusal> {
+    fn readable_topic(
+        &self,
+        header: &PullHeader<'_>,
+        incoming: &Incoming<'_>,
+    ) -> Result<&TopicEntry, Refusal> {
         let name = &header.topic;
         let Some(topic) = self.tables.topic(name) else {
             let remark = format!("topic[{name}] not exist, apply first please!");
@@ -169,11 +177,17 @@ impl Plane {
     }
 
     /// The subscription that the group's members told in their heartbeats.
-    fn filter_of_heartbeats(&self, header: &PullHeader<'_>, group: &GroupEntry) -> Result<TagFilter, Refusal> {
+    fn filter_of_heartbeats(
+        &self,
+        header: &PullHeader<'_>,
+        group: &GroupEntry,
+    ) -> Result<TagFilter, Refusal> {
         let (name, topic) = (&header.consumer_group, &header.topic);
         let not_exist =
             || Refusal::new(response::SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist");
-        let online = self.tables.online(name).ok_or_else(not_exist)?;
+        let online = self.tables.online(name).ok_or_else(|| {
+            Refusal::new(response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist")
+        })?;
         if !group.config.consume_broadcast_enable && online.model == ConsumeModel::Broadcasting {
             let remark = format!("the consumer group[{name}] can not consume by broadcast way");
             return Err(Refusal::forbidden(ForbiddenBy::Broadcasting, remark));
@@ -184,7 +198,10 @@ impl Plane {
         }
         let subscription = online.subscriptions.get(&**topic).ok_or_else(not_exist)?;
         if subscription.version < header.sub_version {
-            return Err(Refusal::new(response::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest"));
+            return Err(Refusal::new(
+                response::SUBSCRIPTION_NOT_LATEST,
+                "the consumer's subscription not latest",
+            ));
         }
         match subscription.expression {
             ExpressionKind::Tag => Ok(TagFilter::new(subscription.tag_codes.clone())),
@@ -235,7 +252,11 @@ impl Plane {
             Read::Failed(ReadError::Busy) => wire.refuse(&pull.caller, response::SYSTEM_BUSY, OVERLOAD),
             Read::Failed(error) => {
                 tracing::error!(topic = %pull.topic, queue = pull.queue_id, offset = pull.offset, %error, "pull failed");
-                wire.refuse(&pull.caller, response::SYSTEM_ERROR, &format!("store getMessage failed: {error}"));
+                wire.refuse(
+                    &pull.caller,
+                    response::SYSTEM_ERROR,
+                    &format!("store getMessage failed: {error}"),
+                );
             }
         }
     }
@@ -243,7 +264,14 @@ impl Plane {
     fn answer_pull(&mut self, wire: &mut Wire<'_>, pull: &Pull, code: i32, result: ReadResult) {
         let now = wire.io.now();
         self.offsets.pulled(&pull.group, &pull.topic, pull.queue_id, result.next_begin_offset);
-        self.stats.got(now, &pull.group, &pull.topic, result.count, result.bytes, now.since(pull.caller.received));
+        self.stats.got(
+            now,
+            &pull.group,
+            &pull.topic,
+            result.count,
+            result.bytes,
+            now.since(pull.caller.received),
+        );
         let fields = [
             ("MSG_REGION", FieldValue::Str(&self.config.region_id)),
             ("TRACE_ON", FieldValue::Bool(self.config.trace_on)),
@@ -294,7 +322,9 @@ fn code_of(status: ReadStatus, offset: i64) -> i32 {
         ReadStatus::Found => response::SUCCESS,
         ReadStatus::MessageWasRemoving | ReadStatus::NoMatchedMessage => response::PULL_RETRY_IMMEDIATELY,
         ReadStatus::OffsetOverflowOne => response::PULL_NOT_FOUND,
-        ReadStatus::NoMatchedLogicQueue | ReadStatus::NoMessageInQueue if offset == 0 => response::PULL_NOT_FOUND,
+        ReadStatus::NoMatchedLogicQueue | ReadStatus::NoMessageInQueue if offset == 0 => {
+            response::PULL_NOT_FOUND
+        }
         ReadStatus::NoMatchedLogicQueue
         | ReadStatus::NoMessageInQueue
         | ReadStatus::OffsetOverflowBadly

@@ -166,7 +166,11 @@ impl Plane {
         delay_level: i32,
         tags_code: i64,
     ) -> Result<Appended, Refusal> {
-        assert_eq!(self.owner.of(draft.topic, draft.queue_id), self.me, "a record for a queue of another shard");
+        assert_eq!(
+            self.owner.of(draft.topic, draft.queue_id),
+            self.me,
+            "a record for a queue of another shard"
+        );
         let parked;
         let appended = if delay_level > 0 {
             parked = parked_text(draft);

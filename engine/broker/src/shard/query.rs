@@ -2,7 +2,9 @@
 
 use ringmq_remoting::FieldValue;
 use ringmq_remoting::code::response;
-use ringmq_remoting::request::{GetMaxOffsetHeader, QueryMessageHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader};
+use ringmq_remoting::request::{
+    GetMaxOffsetHeader, QueryMessageHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader,
+};
 use ringmq_store::{Boundary, PhysicalOffset, ReadError, RecordRead};
 
 use super::incoming::Incoming;
@@ -83,7 +85,10 @@ impl Plane {
         let View { caller, offset } = view;
         match self.store.record_at(wire.io, offset) {
             RecordRead::Ready(record) => {
-                wire.answer(&caller, Answer { code: response::SUCCESS, body: vec![record], ..Answer::default() });
+                wire.answer(
+                    &caller,
+                    Answer { code: response::SUCCESS, body: vec![record], ..Answer::default() },
+                );
             }
             RecordRead::Wait(ticket) => {
                 self.cold.insert(ticket, Cold::View(view));
@@ -97,16 +102,28 @@ impl Plane {
     /// QUERY_MESSAGE (12).
     pub(crate) fn query_message(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
         QueryMessageHeader::from_command(&incoming.command)?;
-        let remark = "can not find message, maybe time range not correct: this version of RingMQ does not index keys";
-        let fields =
-            [("indexLastUpdatePhyoffset", FieldValue::Int(0)), ("indexLastUpdateTimestamp", FieldValue::Int(0))];
+        let remark =
+            "can not find message, maybe time range not correct: this version of RingMQ does not index keys";
+        let fields = [
+            ("indexLastUpdatePhyoffset", FieldValue::Int(0)),
+            ("indexLastUpdateTimestamp", FieldValue::Int(0)),
+        ];
         let code = response::QUERY_NOT_FOUND;
-        wire.answer(&incoming.caller, Answer { code, remark: Some(remark), fields: &fields, body: Vec::new() });
+        wire.answer(
+            &incoming.caller,
+            Answer { code, remark: Some(remark), fields: &fields, body: Vec::new() },
+        );
         Ok(())
     }
 
     /// Passes the request on if another shard owns the queue.
-    pub(crate) fn pass_on(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>, topic: &str, queue_id: i32) -> bool {
+    pub(crate) fn pass_on(
+        &mut self,
+        wire: &mut Wire<'_>,
+        incoming: &Incoming<'_>,
+        topic: &str,
+        queue_id: i32,
+    ) -> bool {
         let owner = self.owner.of(topic, queue_id);
         if owner == self.me {
             return false;

@@ -64,7 +64,7 @@ impl Plane {
             wire.refuse(&incoming.caller, refusal.code, &refusal.remark);
             return Ok(());
         }
-        let random = wire.io.random();
+        let random = if header.queue_id < 0 { wire.io.random() } else { 0 };
         let destination = match self.destination(&header, &incoming, wire.io.wall_ms(), random) {
             Ok(destination) => destination,
             Err(detour) => {
@@ -137,8 +137,10 @@ impl Plane {
         let queues = topic.config.read_queues.max(topic.config.write_queues);
         if header.queue_id >= queues {
             let peer = incoming.caller.origin.peer;
-            let remark =
-                format!("request queueId[{}] is illegal, topic[{name}] has {queues} queues, producer: {peer}", header.queue_id);
+            let remark = format!(
+                "request queueId[{}] is illegal, topic[{name}] has {queues} queues, producer: {peer}",
+                header.queue_id
+            );
             return Err(Refusal::new(response::INVALID_PARAMETER, remark).into());
         }
         if let Some(group) = retry_group(name)

@@ -3,11 +3,11 @@
 //! Served by the shard whose log holds the message. The copy goes to the owner of the retry (or dead-letter) queue, by mail if
 //! that is another shard; whoever appends it answers the client, once the log has acknowledged it.
 
+use ringmq_remoting::Command;
 use ringmq_remoting::code::response;
 use ringmq_remoting::record::properties::{self, name};
 use ringmq_remoting::record::{RecordDraft, RecordView, message_id, tags_code};
 use ringmq_remoting::request::SendBackHeader;
-use ringmq_remoting::Command;
 use ringmq_store::{PhysicalOffset, ReadError, RecordRead};
 
 use super::acks::{Stored, Waiting};
@@ -75,7 +75,11 @@ impl Plane {
     }
 
     /// The limit of attempts, or `None` if the group has no retry queues.
-    fn check_send_back(&self, header: &SendBackHeader<'_>, command: &Command<'_>) -> Result<Option<i32>, Detour> {
+    fn check_send_back(
+        &self,
+        header: &SendBackHeader<'_>,
+        command: &Command<'_>,
+    ) -> Result<Option<i32>, Detour> {
         self.check_service()?;
         let Some(group) = self.tables.group(&header.group) else { return Err(missing_group(&header.group)) };
         if !self.broker_writable() {
@@ -190,7 +194,8 @@ impl Plane {
     pub(crate) fn append_for_another(&mut self, wire: &mut Wire<'_>, append: CrossShardAppend) {
         let CrossShardAppend { record, reply_to } = append;
         let received = wire.io.now();
-        let caller = reply_to.map(|AppendReply { origin, to }| Caller { origin, to, oneway: false, received });
+        let caller =
+            reply_to.map(|AppendReply { origin, to }| Caller { origin, to, oneway: false, received });
         let tags = properties::get(&record.properties, name::TAGS).map_or(0, tags_code);
         let draft = RecordDraft {
             topic: &record.topic,

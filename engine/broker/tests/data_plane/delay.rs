@@ -45,12 +45,13 @@ fn delayed_messages_of_a_level_keep_their_order() {
 #[test]
 fn a_message_sent_back_returns_and_ends_as_a_dead_letter() {
     Setup::new(32).run(|client| async move {
-        client.heartbeat("T", "*").await;
         for queue in 0..4 {
             client.send(Send::new("T", queue, &format!("fails on {queue}")).property("TAGS", "A")).await;
         }
         // Two retries (10 s, 30 s), then the dead-letter queue.
         for (queue, nth) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
+            // A consumer that is not heard of for two minutes is disconnected.
+            client.heartbeat("T", "*").await;
             let first = client.pull(Pull::new("T", queue, 0)).await.remove(0);
             let started = client.io.now();
             assert_eq!(client.send_back(&first, 0).await.code(), response::SUCCESS);
@@ -66,7 +67,10 @@ fn a_message_sent_back_returns_and_ends_as_a_dead_letter() {
             let third = next_retry(&client, 2 * nth + 1).await;
             let waited = client.io.now().since(started);
             assert!((39_998..41_500).contains(&waited.as_millis()), "second retry after {waited:?}");
-            assert_eq!((third.reconsume_times, third.property("ORIGIN_MESSAGE_ID")), (2, Some(origin.as_str())));
+            assert_eq!(
+                (third.reconsume_times, third.property("ORIGIN_MESSAGE_ID")),
+                (2, Some(origin.as_str()))
+            );
 
             assert_eq!(client.send_back(&third, 0).await.code(), response::SUCCESS);
             let dead = client.drain("%DLQ%consumers", 0).await;
@@ -95,7 +99,8 @@ fn delay_level_minus_one_is_a_dead_letter_at_once() {
 fn a_send_to_the_retry_topic_past_its_limit_is_a_dead_letter() {
     Setup::new(34).run(|client| async move {
         client.heartbeat("T", "*").await;
-        let retry = |times| Send::new("%RETRY%consumers", 0, "again").property("DELAY", "1").reconsumed(times, 2);
+        let retry =
+            |times| Send::new("%RETRY%consumers", 0, "again").property("DELAY", "1").reconsumed(times, 2);
         client.send(retry(2)).await;
         client.send(retry(3)).await;
         let dead = client.drain("%DLQ%consumers", 0).await;

@@ -14,7 +14,11 @@ fn sends_that_are_refused_say_why() {
             (Send::new("SCHEDULE_TOPIC_XXXX", 0, "x"), response::NO_PERMISSION, "is forbidden"),
             (Send::new("T", 0, "x").property("TRAN_MSG", "true"), response::NO_PERMISSION, "transaction"),
             (Send::new("T", 0, "x").property("TIMER_DELAY_SEC", "60"), response::SYSTEM_ERROR, "delay level"),
-            (Send::new("T", 0, "x").property("TIMER_DELAY_SEC", "soon"), response::MESSAGE_ILLEGAL, "illegal"),
+            (
+                Send::new("T", 0, "x").property("TIMER_DELAY_SEC", "soon"),
+                response::MESSAGE_ILLEGAL,
+                "illegal",
+            ),
             (Send::new("T", 0, "").body(vec![0; (4 << 20) + 1]), response::MESSAGE_ILLEGAL, "4194304B"),
             (Send::new("T", 0, "x").property("k", &"v".repeat(32_768)), response::MESSAGE_ILLEGAL, "32KB"),
             (Send::batch("T", 0, &[]), response::MESSAGE_ILLEGAL, "no message"),
@@ -38,7 +42,10 @@ fn unknown_topics_are_refused_when_they_may_not_be_made() {
         let (code, _) = client.refusal(&Pull::new("T", 0, 0).request()).await;
         assert_eq!(code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
         let (code, _) = client.refusal(&Send::new("%RETRY%nobody", 0, "x").request()).await;
-        assert!([response::SUBSCRIPTION_GROUP_NOT_EXIST, response::TOPIC_NOT_EXIST].contains(&code), "{code}");
+        assert!(
+            [response::SUBSCRIPTION_GROUP_NOT_EXIST, response::TOPIC_NOT_EXIST].contains(&code),
+            "{code}"
+        );
     });
 }
 
@@ -80,7 +87,10 @@ fn requests_without_their_fields_are_answered() {
             assert!(got == response::SYSTEM_ERROR && remark.contains("missing"), "{code}: {got} {remark}");
         }
         let (code, remark) = client.refusal(&Request::new(31_999)).await;
-        assert_eq!((code, remark.as_str()), (response::REQUEST_CODE_NOT_SUPPORTED, " request type 31999 not supported"));
+        assert_eq!(
+            (code, remark.as_str()),
+            (response::REQUEST_CODE_NOT_SUPPORTED, " request type 31999 not supported")
+        );
     });
 }
 

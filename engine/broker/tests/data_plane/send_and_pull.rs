@@ -33,7 +33,8 @@ fn what_is_sent_to_any_queue_is_pulled_from_it_in_order() {
 fn a_send_is_answered_with_an_id_that_finds_the_message() {
     Setup::new(2).run(|client| async move {
         for queue in 0..4 {
-            let answer = client.done(&Send::new("T", queue, "found").property("UNIQ_KEY", "U").request()).await;
+            let answer =
+                client.done(&Send::new("T", queue, "found").property("UNIQ_KEY", "U").request()).await;
             assert_eq!(answer.field("transactionId").as_deref(), Some("U"));
             assert_eq!(answer.field("MSG_REGION").as_deref(), Some("DefaultRegion"));
             assert_eq!(number(&answer, "queueId"), queue);
@@ -72,7 +73,10 @@ fn a_batch_takes_consecutive_offsets() {
             let found = client.pull(Pull::new("T", queue, 1)).await;
             let read: Vec<_> = found.iter().map(|m| (m.queue_offset, m.body.as_str())).collect();
             assert_eq!(read, [(1, "a"), (2, "b"), (3, "c")]);
-            assert_eq!(found[0].properties, "TAGS\u{1}TagB\u{2}", "properties of a batch are stored as they are");
+            assert_eq!(
+                found[0].properties, "TAGS\u{1}TagB\u{2}",
+                "properties of a batch are stored as they are"
+            );
         }
     });
 }
@@ -105,11 +109,32 @@ fn statuses_of_a_pull_and_its_next_offset() {
                 (-1, response::PULL_OFFSET_MOVED, 0),
             ] {
                 let answer = client.call(&Pull::new("T", queue, offset).request()).await;
-                assert_eq!((answer.code(), number(&answer, "nextBeginOffset")), (code, next), "from {offset}");
+                assert_eq!(
+                    (answer.code(), number(&answer, "nextBeginOffset")),
+                    (code, next),
+                    "from {offset}"
+                );
                 assert_eq!((number(&answer, "minOffset"), number(&answer, "maxOffset")), (0, 1));
                 assert_eq!(number(&answer, "suggestWhichBrokerId"), 0);
             }
         }
+    });
+}
+
+#[test]
+fn bounds_of_queues_that_were_never_written() {
+    Setup::new(11).run(|client| async move {
+        let answer = client.done(&Send::new("T", -1, "one").request()).await;
+        let unwritten = (number(&answer, "queueId") + 1) % 4;
+        for (topic, queue, min) in [("T", unwritten, 0), ("T", 99, 0), ("unknown", 0, 0)] {
+            assert_eq!(client.offset(request::GET_MIN_OFFSET, topic, queue).await, min, "{topic} {queue}");
+            assert_eq!(client.offset(request::GET_MAX_OFFSET, topic, queue).await, 0, "{topic} {queue}");
+        }
+        let answer = client.call(&Pull::new("T", unwritten, 0).request()).await;
+        assert_eq!((answer.code(), number(&answer, "nextBeginOffset")), (response::PULL_NOT_FOUND, 0));
+        let time =
+            Request::new(request::GET_EARLIEST_MSG_STORETIME).str("topic", "T").int("queueId", unwritten);
+        assert_eq!(number(&client.done(&time).await, "timestamp"), -1);
     });
 }
 

@@ -59,9 +59,9 @@ impl Setup {
         self.events.lock().expect("one thread").clear();
         self.world.stop(self.process);
         let events = Arc::clone(&self.events);
-        let stopped = self.world.run_until(HOUR, |_| {
-            events.lock().expect("one thread").contains(&BrokerEvent::Stopped)
-        });
+        let stopped = self
+            .world
+            .run_until(HOUR, |_| events.lock().expect("one thread").contains(&BrokerEvent::Stopped));
         assert!(stopped, "the broker did not stop: {:?}", self.events);
         self.world.run_for(Duration::from_secs(1));
         self.start_again();
@@ -76,8 +76,7 @@ impl Setup {
     fn await_serving(&mut self) {
         let events = Arc::clone(&self.events);
         let serving = |event: &BrokerEvent| matches!(event, BrokerEvent::Serving { .. });
-        let serves =
-            self.world.run_until(HOUR, |_| events.lock().expect("one thread").iter().any(serving));
+        let serves = self.world.run_until(HOUR, |_| events.lock().expect("one thread").iter().any(serving));
         assert!(serves, "the broker does not serve: {:?}", self.events);
     }
 
@@ -90,8 +89,14 @@ impl Setup {
     }
 }
 
-fn start(world: &mut World, host: HostId, settings: &str, events: &Arc<Mutex<Vec<BrokerEvent>>>) -> ProcessId {
-    let text = format!("shards=3\nbrokerName=broker-a\nmappedFileSizeCommitLog=67108864\nnamesrvAddr=\n{settings}");
+fn start(
+    world: &mut World,
+    host: HostId,
+    settings: &str,
+    events: &Arc<Mutex<Vec<BrokerEvent>>>,
+) -> ProcessId {
+    let text =
+        format!("shards=3\nbrokerName=broker-a\nmappedFileSizeCommitLog=67108864\nnamesrvAddr=\n{settings}");
     let (config, _) = BrokerConfig::from_text(&text, &[], &HostFacts::for_tests()).expect("valid");
     let events = Arc::clone(events);
     let on_event = Box::new(move |event| events.lock().expect("one thread").push(event));

@@ -32,7 +32,8 @@ impl<const N: usize, const SECONDS: u64> Ring<N, SECONDS> {
 
     fn sum(&mut self, now: Monotonic, since: Monotonic) -> StatsPeriod {
         self.advance(now);
-        let (sum, times) = self.slots.iter().fold((0, 0), |(sum, times), slot| (sum + slot.0, times + slot.1));
+        let (sum, times) =
+            self.slots.iter().fold((0, 0), |(sum, times), slot| (sum + slot.0, times + slot.1));
         // The slots before the current one are whole, the current one has only begun.
         let begun = now.0 - self.current * SECONDS * NANOS;
         let covered = ((N as u64 - 1) * SECONDS * NANOS + begun).min(now.0 - since.0);

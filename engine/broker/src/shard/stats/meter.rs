@@ -32,7 +32,11 @@ impl Meter {
     /// Averages over whole past seconds; with a shorter past, over that.
     pub(crate) fn rates(&mut self, now: Monotonic) -> Rates {
         self.advance(now);
-        Rates { last_10s: self.average(10), last_1m: self.average(60), last_10m: self.average(SECONDS as u64 - 1) }
+        Rates {
+            last_10s: self.average(10),
+            last_1m: self.average(60),
+            last_10m: self.average(SECONDS as u64 - 1),
+        }
     }
 
     fn average(&self, seconds: u64) -> f64 {
@@ -40,7 +44,8 @@ impl Meter {
         if seconds == 0 {
             return 0.0;
         }
-        let sum: u64 = (self.second - seconds..self.second).map(|second| self.counts[Self::slot(second)]).sum();
+        let sum: u64 =
+            (self.second - seconds..self.second).map(|second| self.counts[Self::slot(second)]).sum();
         sum as f64 / seconds as f64
     }
 
