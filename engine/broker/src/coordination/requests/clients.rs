@@ -82,8 +82,10 @@ pub(super) fn heartbeat(core: &Rc<Core>, request: &Request) -> Outcome {
     }
     let core = Rc::clone(core);
     Outcome::later(async move {
-        core.groups_file.save().await?;
-        core.topics_file.save().await?;
+        // Both are asked for, also when the first fails: it is retried, and the second must not be forgotten.
+        let groups = core.groups_file.save().await;
+        let topics = core.topics_file.save().await;
+        groups.and(topics)?;
         Ok(answer)
     })
 }

@@ -35,7 +35,7 @@ pub(super) fn update(core: &Rc<Core>, request: &Request) -> Outcome {
     store(core, request, wanted.map(|wanted| vec![wanted]).map_err(Refusal::from))
 }
 
-/// 225
+/// 225. All that are valid are stored; the first that is not is the answer.
 pub(super) fn update_list(core: &Rc<Core>, request: &Request) -> Outcome {
     let list = SubscriptionGroupList::from_json(request.command().body);
     store(core, request, list.map(|list| list.group_config_list).map_err(Refusal::from))
@@ -50,14 +50,18 @@ fn store(
         Ok(wanted) => wanted,
         Err(refusal) => return Outcome::Now(Err(refusal)),
     };
+    let mut refused = None;
     for group in wanted {
         info!(peer = %request.origin.peer, group = group.group_name, "consumer group update asked for");
         if let Err(error) = core.groups.borrow_mut().update(group, core.now_ms()) {
-            return Outcome::Now(Err(error.into()));
+            refused = refused.or(Some(error));
         }
     }
     let core = Rc::clone(core);
-    Outcome::later(async move { save(&core).await.map(|()| Response::success()) })
+    Outcome::later(async move {
+        save(&core).await?;
+        refused.map_or_else(|| Ok(Response::success()), |error| Err(error.into()))
+    })
 }
 
 /// 207
