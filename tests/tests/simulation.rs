@@ -5,6 +5,7 @@
 //! | `RINGMQ_SIM_SEEDS` | how many seeds | 1,000 in a release build, 40 in a debug build |
 //! | `RINGMQ_SIM_SEED` | the first | 1 |
 //! | `RINGMQ_SIM_THREADS` | threads | 2 |
+//! | `RINGMQ_SIM_LOG` | prints the logs of all processes: a level, or a filter as `tracing` has them | none |
 
 use ringmq_tests::simulation::batch::{Failure, run_seeds};
 use ringmq_tests::simulation::plan::Build;
@@ -35,6 +36,9 @@ fn describe(failure: &Failure) -> String {
 fn no_seed_breaks_a_promise() {
     let seeds = setting("RINGMQ_SIM_SEEDS", if cfg!(debug_assertions) { 40 } else { 1_000 });
     let threads = setting("RINGMQ_SIM_THREADS", 2) as usize;
+    if let Ok(filter) = std::env::var("RINGMQ_SIM_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
+    }
     let totals = run_seeds(setting("RINGMQ_SIM_SEED", 1), seeds, threads, Build::Honest, REPEAT_EVERY);
     println!(
         "{} seeds, {} lives of the broker, {} messages acknowledged, {} refused, {} consumed, {} events",

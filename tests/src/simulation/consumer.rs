@@ -131,9 +131,10 @@ async fn commit(
     queue: Queue,
     offset: i64,
 ) {
+    let sent = io.now();
     shared.ledger().committing(queue, offset);
     let outcome = client.call(broker, &wire::commit(queue, offset), CALL_TIMEOUT).await;
     if outcome.is_ok_and(|answer| answer.code() == response::SUCCESS) {
-        shared.ledger().committed(queue, offset, io.now());
+        shared.ledger().committed(queue, offset, sent, io.now());
     }
 }

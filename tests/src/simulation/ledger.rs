@@ -48,6 +48,8 @@ struct Known {
 struct Commit {
     offset: i64,
     confirmed: Monotonic,
+    /// A crash followed within the persistence interval.
+    doubtful: bool,
 }
 
 /// Counts for the report.
@@ -79,10 +81,10 @@ pub struct Ledger {
     next: u64,
     /// Since when flushes may have failed, until a start with a sound disk.
     disk_trouble: Option<Monotonic>,
-    /// Between a power cut and the next start: what clients still hear was under way before.
-    without_power: bool,
     /// The last end of the broker that was not in order.
     last_crash: Option<Monotonic>,
+    /// Between a power cut and the next start: what clients still hear was under way before.
+    without_power: bool,
     /// A power cut has taken messages back (or may have): consumers may have to go back.
     pub messages_lost: bool,
     violations: Vec<String>,
@@ -145,8 +147,8 @@ impl Ledger {
             commit_tried: BTreeMap::new(),
             next: 1,
             disk_trouble: None,
-            without_power: false,
             last_crash: None,
+            without_power: false,
             messages_lost: false,
             violations: Vec::new(),
             counts: Counts::default(),
@@ -264,12 +266,21 @@ impl Ledger {
 
     /// The broker's process was killed.
     pub fn killed(&mut self, now: Monotonic) {
-        self.last_crash = Some(now);
+        self.doubt_commits(now);
+    }
+
+    /// What was committed shortly before a crash, or since the disk fails, may be lost.
+    fn doubt_commits(&mut self, crash: Monotonic) {
+        self.last_crash = self.last_crash.max(Some(crash));
+        let from = self.disk_trouble.map_or(crash, |trouble| trouble.min(crash)) - self.offset_window;
+        for commit in self.commits.values_mut().flatten() {
+            commit.doubtful |= commit.confirmed >= from;
+        }
     }
 
     /// The broker's host lost its power.
     pub fn power_cut(&mut self, now: Monotonic) {
-        self.last_crash = Some(now);
+        self.doubt_commits(now);
         if self.flush == FlushMode::Sync {
             return;
         }
@@ -286,6 +297,10 @@ impl Ledger {
     pub fn started(&mut self, sound: bool) {
         self.counts.lives += 1;
         self.without_power = false;
+        if let Some(trouble) = self.disk_trouble {
+            // However it ended: it may have been unable to write.
+            self.doubt_commits(trouble);
+        }
         if sound {
             self.disk_trouble = None;
         }
@@ -297,10 +312,12 @@ impl Ledger {
         *tried = offset.max(*tried);
     }
 
-    /// A commit was confirmed.
-    pub fn committed(&mut self, queue: Queue, offset: i64, now: Monotonic) {
+    /// A commit that was sent at `sent` was confirmed.
+    pub fn committed(&mut self, queue: Queue, offset: i64, sent: Monotonic, now: Monotonic) {
         self.counts.commits += 1;
-        self.commits.entry(queue).or_default().push(Commit { offset, confirmed: now });
+        // The confirmation may have been under way when the broker died.
+        let doubtful = self.last_crash >= Some(sent);
+        self.commits.entry(queue).or_default().push(Commit { offset, confirmed: now, doubtful });
     }
 
     /// The broker says where the group stands in a queue; `None`: it knows of no offset.
@@ -316,21 +333,16 @@ impl Ledger {
         if self.messages_lost {
             return;
         }
-        let crash = self.last_crash;
-        let window = self.offset_window;
-        let trouble = self.disk_trouble;
-        let safe = |commit: &&Commit| {
-            let written =
-                crash.is_none_or(|crash| commit.confirmed > crash || commit.confirmed + window < crash);
-            written && trouble.is_none_or(|trouble| commit.confirmed + window < trouble)
-        };
-        let kept =
-            self.commits.get(&queue).into_iter().flatten().filter(safe).map(|commit| commit.offset).max();
-        if let Some(kept) = kept
-            && offset.is_none_or(|offset| offset < kept)
-        {
+        // Not the greatest: a consumer that began again at a lost offset commits lower ones than before.
+        let commits = self.commits.get(&queue).map_or(&[][..], Vec::as_slice);
+        let Some(last) = commits.iter().rposition(|commit| !commit.doubtful) else { return };
+        let lowest = commits[last..].iter().map(|commit| commit.offset).min().expect("at least one");
+        if offset.is_none_or(|offset| offset < lowest) {
+            let confirmed = commits[last].confirmed.0 as f64 / 1e9;
             let what = format!(
-                "{queue:?}: the group stands at {offset:?}, {kept} was committed long before the crash"
+                "{queue:?}: the group stands at {offset:?}, but {} was committed at {confirmed:.6} s, more than {:?} before any \
+                 crash, and nothing below {lowest} since",
+                commits[last].offset, self.offset_window
             );
             self.violation(now, what);
         }
@@ -445,6 +457,24 @@ mod tests {
         assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
         ledger.compare(&snapshot(&[]), "nothing left", Monotonic(cut));
         assert_eq!(ledger.violations().len(), 2);
+    }
+
+    #[test]
+    fn committed_offsets_lose_at_most_the_interval() {
+        let mut ledger = ledger(FlushMode::Sync);
+        let window = ledger.offset_window.as_nanos() as u64;
+        ledger.committing(QUEUE, 20);
+        ledger.committed(QUEUE, 10, Monotonic(0), Monotonic(1));
+        ledger.committed(QUEUE, 20, Monotonic(0), Monotonic(window));
+        ledger.killed(Monotonic(window + 10));
+        // Long after, and after another crash: what the first one took stays lost.
+        ledger.killed(Monotonic(10 * window));
+        ledger.stands_at(QUEUE, Some(10), Monotonic(11 * window));
+        assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
+        ledger.stands_at(QUEUE, Some(9), Monotonic(11 * window));
+        ledger.stands_at(QUEUE, None, Monotonic(11 * window));
+        ledger.stands_at(QUEUE, Some(21), Monotonic(11 * window));
+        assert_eq!(ledger.violations().len(), 3, "{:?}", ledger.violations());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Report {
     pub counts: Counts,
     /// What the broker did wrong; empty for a good run.
     pub violations: Vec<String>,
-    /// The newest events, if there were violations and a trace was kept.
+    /// The plan and the newest events, if there were violations and a trace was kept.
     pub trace: String,
 }
 
@@ -42,7 +42,8 @@ pub fn run(seed: u64, build: Build, trace_events: usize) -> Report {
     run.life();
     let ledger = shared.ledger();
     let violations = ledger.violations().to_vec();
-    let trace = if violations.is_empty() { String::new() } else { cluster.world.trace() };
+    let trace =
+        if violations.is_empty() { String::new() } else { format!("{plan:?}\n{}", cluster.world.trace()) };
     Report {
         trace_hash: cluster.world.trace_hash(),
         events: cluster.world.events(),
