@@ -27,6 +27,11 @@ impl Plane {
         if self.pass_on(wire, &incoming, &header.topic, queue_id) {
             return Ok(());
         }
+        if self.draining {
+            // The last report to the coordination shard may have gone: what is confirmed now would be lost.
+            wire.refuse(&caller, response::SERVICE_NOT_AVAILABLE, "the broker is stopping");
+            return Ok(());
+        }
         let Some(group) = self.tables.group(&header.consumer_group) else {
             let remark = format!("Group {} not exist!", header.consumer_group);
             wire.refuse(&caller, response::SUBSCRIPTION_GROUP_NOT_EXIST, &remark);
