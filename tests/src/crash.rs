@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::process::{Server, fresh_folder, remove_folder, unused_broker_port};
 use crate::wire::Connection;
 use load::Load;
-use model::Model;
+use model::{Model, Reach};
 use progress::Progress;
 
 /// Topics that the load writes to.
@@ -75,20 +75,24 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
                 assert_eq!(connection.create_topic(topic, QUEUES).expect("a topic").code, 0);
             }
         }
-        totals.read += model.check(&mut connection);
+        // Old messages are read again in every fifth round and at the end, new ones in each.
+        let reach = if round % 5 == 0 || round == rounds { Reach::Everything } else { Reach::News };
+        totals.read += model.check(&mut connection, reach);
         progress.check_after_restart(&mut connection, &model);
         if round == rounds {
             break; // the last start only proves the last kill
         }
         let consumer = progress.start(address);
+        if round % 5 == 4 {
+            std::thread::sleep(progress::LOSS_MAX * 2); // committed offsets become due on disk
+        }
         let load = Load::start(address, SENDERS, random.next(), round);
-        // Every fifth round is long enough for committed offsets to be due on disk; see `progress`.
-        let at_least = if round % 5 == 4 { 2_500 } else { 150 };
-        std::thread::sleep(Duration::from_millis(at_least + random.next() % 700));
+        std::thread::sleep(Duration::from_millis(30 + random.next() % 250));
+        let killed = std::time::Instant::now();
         server.kill();
         totals.kills += 1;
         totals.acknowledged += model.add(load.finish());
-        progress.finish(consumer);
+        progress.finish(consumer, killed);
     }
     totals.stored = model.stored();
     totals.commits = progress.commits();

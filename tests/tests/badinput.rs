@@ -111,7 +111,11 @@ fn a_name_server_closes_untrusted_streams_and_goes_on() {
     assert_eq!(wrong, Vec::<String>::new());
     for (code, fields, expected) in [
         (UNKNOWN_CODE, vec![], response::REQUEST_CODE_NOT_SUPPORTED),
-        (request::GET_ROUTEINFO_BY_TOPIC, vec![("topic", FieldValue::Str("no such topic"))], response::TOPIC_NOT_EXIST),
+        (
+            request::GET_ROUTEINFO_BY_TOPIC,
+            vec![("topic", FieldValue::Str("no such topic"))],
+            response::TOPIC_NOT_EXIST,
+        ),
         (request::SEND_MESSAGE_V2, vec![], response::REQUEST_CODE_NOT_SUPPORTED),
     ] {
         let answer = witness.call(code, &fields, &[]).expect("an answer of the name server");
@@ -153,7 +157,9 @@ fn half_open_and_abandoned_connections_cost_nobody_anything() {
     // Announced megabytes that never come, and connections dropped with answers unread.
     for _ in 0..50 {
         let mut connection = target.connect();
-        connection.send_bytes(&frame(16 * 1024 * 1024 - 64, 0, 100, b"{")).expect("the head of a large frame");
+        connection
+            .send_bytes(&frame(16 * 1024 * 1024 - 64, 0, 100, b"{"))
+            .expect("the head of a large frame");
         waiting.push(connection);
         let mut dropped = target.connect();
         for _ in 0..20 {
@@ -189,12 +195,15 @@ fn frames_follow_one_another_in_one_stream() {
 
     // A large frame of an unknown code is taken whole and answered.
     let mut connection = target.connect();
-    let answer = connection.call(UNKNOWN_CODE, &[], &vec![7; 15 << 20]).expect("an answer to a frame of 15 MiB");
+    let answer =
+        connection.call(UNKNOWN_CODE, &[], &vec![7; 15 << 20]).expect("an answer to a frame of 15 MiB");
     assert_eq!(answer.code, response::REQUEST_CODE_NOT_SUPPORTED);
     assert_eq!(answer.remark, " request type 9999 not supported");
 
     // What claims to be a response to something never asked is dropped.
-    connection.send_bytes(&header_frame(0, br#"{"code":0,"flag":1,"language":"JAVA","opaque":77,"version":479}"#)).expect("a response");
+    connection
+        .send_bytes(&header_frame(0, br#"{"code":0,"flag":1,"language":"JAVA","opaque":77,"version":479}"#))
+        .expect("a response");
     assert_eq!(fate(&mut connection, QUIET), Fate::Silent);
     let answer = connection.call(UNKNOWN_CODE, &[], &[]);
     assert!(answer.is_ok(), "the connection goes on: {answer:?}");
@@ -218,11 +227,23 @@ fn refused(
     Refused { what, answer: Box::new(answer), code, remark }
 }
 
-fn send_to(connection: &mut Connection, topic: &str, queue_id: i32, properties: &str, body: &[u8]) -> std::io::Result<Answer> {
+fn send_to(
+    connection: &mut Connection,
+    topic: &str,
+    queue_id: i32,
+    properties: &str,
+    body: &[u8],
+) -> std::io::Result<Answer> {
     connection.call_send(&Send { topic, queue_id, properties, batch: false, body })
 }
 
-fn pull_from(connection: &mut Connection, topic: &str, queue_id: i32, offset: i64, count: i32) -> std::io::Result<Answer> {
+fn pull_from(
+    connection: &mut Connection,
+    topic: &str,
+    queue_id: i32,
+    offset: i64,
+    count: i32,
+) -> std::io::Result<Answer> {
     connection.call_pull(&Pull { group: "probe", topic, queue_id, offset, count })
 }
 
@@ -230,30 +251,45 @@ fn refused_sends() -> Vec<Refused> {
     let invalid = response::INVALID_PARAMETER;
     let illegal = response::MESSAGE_ILLEGAL;
     vec![
-        refused("send to a name with a space", invalid, "illegal", |c, _| send_to(c, "bad topic", 0, "", b"x")),
+        refused("send to a name with a space", invalid, "illegal", |c, _| {
+            send_to(c, "bad topic", 0, "", b"x")
+        }),
         refused("send to a name with a star", invalid, "illegal", |c, _| send_to(c, "bad*", 0, "", b"x")),
         refused("send to an empty name", invalid, "blank", |c, _| send_to(c, "", 0, "", b"x")),
         refused("send to a name of 200", invalid, "longer", |c, _| send_to(c, &"t".repeat(200), 0, "", b"x")),
-        refused("send to SCHEDULE_TOPIC_XXXX", response::NO_PERMISSION, "forbidden", |c, _| send_to(c, "SCHEDULE_TOPIC_XXXX", 0, "", b"x")),
-        refused("send to queue 99", invalid, "queueId[99] is illegal", |c, topic| send_to(c, topic, 99, "", b"x")),
-        refused("send of 5 MiB", illegal, "the message is illegal", |c, topic| send_to(c, topic, 0, "", &vec![1; 5 << 20])),
+        refused("send to SCHEDULE_TOPIC_XXXX", response::NO_PERMISSION, "forbidden", |c, _| {
+            send_to(c, "SCHEDULE_TOPIC_XXXX", 0, "", b"x")
+        }),
+        refused("send to queue 99", invalid, "queueId[99] is illegal", |c, topic| {
+            send_to(c, topic, 99, "", b"x")
+        }),
+        refused("send of 5 MiB", illegal, "the message is illegal", |c, topic| {
+            send_to(c, topic, 0, "", &vec![1; 5 << 20])
+        }),
         refused("send with 40 KB of properties", illegal, "the message is illegal", |c, topic| {
             send_to(c, topic, 0, &format!("k\u{1}{}\u{2}", "v".repeat(40_000)), b"x")
         }),
-        refused("send to an unknown topic that inherits from an unknown one", response::TOPIC_NOT_EXIST, "not exist", |c, _| {
-            let fields = [
-                ("a", FieldValue::Str("probe")),
-                ("b", FieldValue::Str("unknown_topic_of_the_probe")),
-                ("c", FieldValue::Str("unknown_default_topic")),
-                ("d", FieldValue::Int(4)),
-                ("e", FieldValue::Int(0)),
-                ("f", FieldValue::Int(0)),
-                ("g", FieldValue::Int(1)),
-                ("h", FieldValue::Int(0)),
-            ];
-            c.call(request::SEND_MESSAGE_V2, &fields, b"x")
+        refused(
+            "send to an unknown topic that inherits from an unknown one",
+            response::TOPIC_NOT_EXIST,
+            "not exist",
+            |c, _| {
+                let fields = [
+                    ("a", FieldValue::Str("probe")),
+                    ("b", FieldValue::Str("unknown_topic_of_the_probe")),
+                    ("c", FieldValue::Str("unknown_default_topic")),
+                    ("d", FieldValue::Int(4)),
+                    ("e", FieldValue::Int(0)),
+                    ("f", FieldValue::Int(0)),
+                    ("g", FieldValue::Int(1)),
+                    ("h", FieldValue::Int(0)),
+                ];
+                c.call(request::SEND_MESSAGE_V2, &fields, b"x")
+            },
+        ),
+        refused("send without any field", response::SYSTEM_ERROR, "", |c, _| {
+            c.call(request::SEND_MESSAGE_V2, &[], b"x")
         }),
-        refused("send without any field", response::SYSTEM_ERROR, "", |c, _| c.call(request::SEND_MESSAGE_V2, &[], b"x")),
         refused("send with a queue that is no number", response::SYSTEM_ERROR, "", |c, topic| {
             let fields = [
                 ("a", FieldValue::Str("probe")),
@@ -272,52 +308,100 @@ fn refused_sends() -> Vec<Refused> {
 
 fn refused_requests() -> Vec<Refused> {
     vec![
-        refused("an unknown code", response::REQUEST_CODE_NOT_SUPPORTED, " request type 9999 not supported", |c, _| c.call(UNKNOWN_CODE, &[], &[])),
-        refused("a negative code", response::REQUEST_CODE_NOT_SUPPORTED, " request type -5 not supported", |c, _| c.call(-5, &[], &[])),
-        refused("pull of an unknown topic", response::TOPIC_NOT_EXIST, "not exist", |c, _| pull_from(c, "unknown_topic_of_the_probe", 0, 0, 32)),
-        refused("pull of queue 99", response::INVALID_PARAMETER, "queueId[99] is illegal", |c, topic| pull_from(c, topic, 99, 0, 32)),
-        refused("pull of queue -1", response::INVALID_PARAMETER, "queueId[-1] is illegal", |c, topic| pull_from(c, topic, -1, 0, 32)),
-        refused("pull past the end", response::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", |c, topic| pull_from(c, topic, 1, 1_000, 32)),
-        refused("pull before the start", response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", |c, topic| pull_from(c, topic, 1, -7, 32)),
-        refused("pull without a known subscription", response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist", |c, topic| {
-            let fields = [
-                ("consumerGroup", FieldValue::Str("group_without_heartbeat")),
-                ("topic", FieldValue::Str(topic)),
-                ("queueId", FieldValue::Int(0)),
-                ("queueOffset", FieldValue::Int(0)),
-                ("maxMsgNums", FieldValue::Int(1)),
-                ("sysFlag", FieldValue::Int(0)),
-                ("commitOffset", FieldValue::Int(0)),
-                ("suspendTimeoutMillis", FieldValue::Int(0)),
-                ("subVersion", FieldValue::Int(0)),
-            ];
-            c.call(request::PULL_MESSAGE, &fields, &[])
+        refused(
+            "an unknown code",
+            response::REQUEST_CODE_NOT_SUPPORTED,
+            " request type 9999 not supported",
+            |c, _| c.call(UNKNOWN_CODE, &[], &[]),
+        ),
+        refused(
+            "a negative code",
+            response::REQUEST_CODE_NOT_SUPPORTED,
+            " request type -5 not supported",
+            |c, _| c.call(-5, &[], &[]),
+        ),
+        refused("pull of an unknown topic", response::TOPIC_NOT_EXIST, "not exist", |c, _| {
+            pull_from(c, "unknown_topic_of_the_probe", 0, 0, 32)
         }),
-        refused("a heartbeat that is no JSON", response::SYSTEM_ERROR, "", |c, _| c.call(request::HEART_BEAT, &[], b"{{{{")),
-        refused("an offset of an unknown group", response::SUBSCRIPTION_GROUP_NOT_EXIST, "not exist", |c, topic| {
-            let fields = [
-                ("consumerGroup", FieldValue::Str("unknown_group_of_the_probe")),
-                ("topic", FieldValue::Str(topic)),
-                ("queueId", FieldValue::Int(0)),
-                ("commitOffset", FieldValue::Int(1)),
-            ];
-            c.call(request::UPDATE_CONSUMER_OFFSET, &fields, &[])
+        refused("pull of queue 99", response::INVALID_PARAMETER, "queueId[99] is illegal", |c, topic| {
+            pull_from(c, topic, 99, 0, 32)
         }),
-        refused("send-back of nothing", response::SYSTEM_ERROR, "look message by offset failed", |c, topic| {
-            let fields = [
-                ("offset", FieldValue::Int(123_456_789)),
-                ("group", FieldValue::Str("probe")),
-                ("delayLevel", FieldValue::Int(0)),
-                ("originMsgId", FieldValue::Str("x")),
-                ("originTopic", FieldValue::Str(topic)),
-                ("unitMode", FieldValue::Bool(false)),
-            ];
-            c.call(request::CONSUMER_SEND_MSG_BACK, &fields, &[])
+        refused("pull of queue -1", response::INVALID_PARAMETER, "queueId[-1] is illegal", |c, topic| {
+            pull_from(c, topic, -1, 0, 32)
         }),
-        refused("a topic with an illegal name", response::INVALID_PARAMETER, "illegal", |c, _| c.create_topic("bad topic", 4)),
-        refused("the consumers of an unknown group", response::SYSTEM_ERROR, "no consumer for this group", |c, _| {
-            c.call(request::GET_CONSUMER_LIST_BY_GROUP, &[("consumerGroup", FieldValue::Str("unknown_group_of_the_probe"))], &[])
+        refused("pull past the end", response::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", |c, topic| {
+            pull_from(c, topic, 1, 1_000, 32)
         }),
+        refused("pull before the start", response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", |c, topic| {
+            pull_from(c, topic, 1, -7, 32)
+        }),
+        refused(
+            "pull without a known subscription",
+            response::SUBSCRIPTION_NOT_EXIST,
+            "the consumer's group info not exist",
+            |c, topic| {
+                let fields = [
+                    ("consumerGroup", FieldValue::Str("group_without_heartbeat")),
+                    ("topic", FieldValue::Str(topic)),
+                    ("queueId", FieldValue::Int(0)),
+                    ("queueOffset", FieldValue::Int(0)),
+                    ("maxMsgNums", FieldValue::Int(1)),
+                    ("sysFlag", FieldValue::Int(0)),
+                    ("commitOffset", FieldValue::Int(0)),
+                    ("suspendTimeoutMillis", FieldValue::Int(0)),
+                    ("subVersion", FieldValue::Int(0)),
+                ];
+                c.call(request::PULL_MESSAGE, &fields, &[])
+            },
+        ),
+        refused("a heartbeat that is no JSON", response::SYSTEM_ERROR, "", |c, _| {
+            c.call(request::HEART_BEAT, &[], b"{{{{")
+        }),
+        refused(
+            "an offset of an unknown group",
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            "not exist",
+            |c, topic| {
+                let fields = [
+                    ("consumerGroup", FieldValue::Str("unknown_group_of_the_probe")),
+                    ("topic", FieldValue::Str(topic)),
+                    ("queueId", FieldValue::Int(0)),
+                    ("commitOffset", FieldValue::Int(1)),
+                ];
+                c.call(request::UPDATE_CONSUMER_OFFSET, &fields, &[])
+            },
+        ),
+        refused(
+            "send-back of nothing",
+            response::SYSTEM_ERROR,
+            "look message by offset failed",
+            |c, topic| {
+                let fields = [
+                    ("offset", FieldValue::Int(123_456_789)),
+                    ("group", FieldValue::Str("probe")),
+                    ("delayLevel", FieldValue::Int(0)),
+                    ("originMsgId", FieldValue::Str("x")),
+                    ("originTopic", FieldValue::Str(topic)),
+                    ("unitMode", FieldValue::Bool(false)),
+                ];
+                c.call(request::CONSUMER_SEND_MSG_BACK, &fields, &[])
+            },
+        ),
+        refused("a topic with an illegal name", response::INVALID_PARAMETER, "illegal", |c, _| {
+            c.create_topic("bad topic", 4)
+        }),
+        refused(
+            "the consumers of an unknown group",
+            response::SYSTEM_ERROR,
+            "no consumer for this group",
+            |c, _| {
+                c.call(
+                    request::GET_CONSUMER_LIST_BY_GROUP,
+                    &[("consumerGroup", FieldValue::Str("unknown_group_of_the_probe"))],
+                    &[],
+                )
+            },
+        ),
     ]
 }
 
@@ -336,7 +420,10 @@ fn refused_requests_get_the_code_that_clients_know() {
         // One connection for all: a refusal leaves it usable.
         match (case.answer)(&mut connection, &topic) {
             Ok(answer) if answer.code == case.code && answer.remark.contains(case.remark) => {}
-            Ok(answer) => wrong.push(format!("{}: {} {:?}, expected {} {:?}", case.what, answer.code, answer.remark, case.code, case.remark)),
+            Ok(answer) => wrong.push(format!(
+                "{}: {} {:?}, expected {} {:?}",
+                case.what, answer.code, answer.remark, case.code, case.remark
+            )),
             Err(error) => {
                 wrong.push(format!("{}: {error}, expected {}", case.what, case.code));
                 connection = target.connect();
@@ -346,7 +433,8 @@ fn refused_requests_get_the_code_that_clients_know() {
     // Nothing of that was stored.
     for queue_id in 0..4 {
         let fields = [("topic", FieldValue::Str(&topic)), ("queueId", FieldValue::Int(queue_id))];
-        let max = connection.call(request::GET_MAX_OFFSET, &fields, &[]).expect("the max offset").long("offset");
+        let max =
+            connection.call(request::GET_MAX_OFFSET, &fields, &[]).expect("the max offset").long("offset");
         if max != i64::from(queue_id == 1) {
             wrong.push(format!("queue {queue_id} holds {max} messages"));
         }
@@ -376,14 +464,26 @@ fn one_way_requests_are_never_answered() {
     let bystander = Bystander::start(&target);
     for serialize in [SerializeType::Json, SerializeType::RocketMq] {
         let mut connection = target.connect();
-        for code in [UNKNOWN_CODE, request::SEND_MESSAGE_V2, request::PULL_MESSAGE, request::UPDATE_CONSUMER_OFFSET, request::CONSUMER_SEND_MSG_BACK] {
-            connection.send_as(serialize, code, true, &[("b", FieldValue::Str("bad topic"))], b"x").expect("a one-way request");
+        for code in [
+            UNKNOWN_CODE,
+            request::SEND_MESSAGE_V2,
+            request::PULL_MESSAGE,
+            request::UPDATE_CONSUMER_OFFSET,
+            request::CONSUMER_SEND_MSG_BACK,
+        ] {
+            connection
+                .send_as(serialize, code, true, &[("b", FieldValue::Str("bad topic"))], b"x")
+                .expect("a one-way request");
         }
         assert_eq!(fate(&mut connection, QUIET), Fate::Silent, "{serialize:?}");
         connection.stream().set_read_timeout(Some(SOON)).expect("a time-out");
         let opaque = connection.send_as(serialize, UNKNOWN_CODE, false, &[], &[]).expect("a request");
         let next = connection.receive().expect("an answer").expect("an open connection");
-        assert_eq!((next.opaque, next.code), (opaque, response::REQUEST_CODE_NOT_SUPPORTED), "the first answer is the last request's");
+        assert_eq!(
+            (next.opaque, next.code),
+            (opaque, response::REQUEST_CODE_NOT_SUPPORTED),
+            "the first answer is the last request's"
+        );
     }
     println!("{} messages went round meanwhile", bystander.finish());
     target.finish();

@@ -15,7 +15,8 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 fn every_promise_outlives_kills(flush_disk_type: &str) {
-    let kills = setting("RINGMQ_CRASH_KILLS", if std::env::var_os("RINGMQ_LONG").is_some() { 250 } else { 25 });
+    let kills =
+        setting("RINGMQ_CRASH_KILLS", if std::env::var_os("RINGMQ_LONG").is_some() { 250 } else { 25 });
     let kills = u32::try_from(kills).expect("a sensible number of kills");
     let totals = crash::run(flush_disk_type, kills, setting("RINGMQ_CRASH_SEED", 1));
     println!(

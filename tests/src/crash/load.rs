@@ -74,10 +74,10 @@ impl Load {
     }
 }
 
-/// A body that proves itself: its number, then bytes that follow from the number; 8 B to 8 KiB.
+/// A body that proves itself: its number, then bytes that follow from the number; 8 B to 2 KiB.
 pub fn body_of(number: MessageNumber) -> Vec<u8> {
     let mut random = Random::new(number);
-    let bytes = 8 + (random.next() % 8_185) as usize;
+    let bytes = 8 + (random.next() % 2_041) as usize;
     let mut body = number.to_be_bytes().to_vec();
     while body.len() < bytes {
         body.extend(random.next().to_le_bytes());

@@ -21,6 +21,15 @@ pub type Queue = (usize, i32);
 /// Number of a message, unique over all rounds; part of its body.
 pub type MessageNumber = u64;
 
+/// How much of the queues a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From the first offset.
+    Everything,
+    /// What lies behind the content known before.
+    News,
+}
+
 /// The oracle of one store.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -51,17 +60,22 @@ impl Model {
         self.content.get(&queue).map_or(0, |content| content.len() as i64)
     }
 
-    /// Reads every queue whole and compares it with the promises; gives the number of messages read.
+    /// Reads every queue, as far as `reach` says, and compares it with the promises; gives the number of messages read.
     ///
     /// # Panics
     /// A promise is broken.
-    pub fn check(&mut self, connection: &mut Connection) -> u64 {
+    pub fn check(&mut self, connection: &mut Connection, reach: Reach) -> u64 {
         let mut read = 0;
         let mut seen = FxHashSet::default();
+        if reach == Reach::News {
+            seen.extend(self.content.values().flatten().copied());
+        }
         let mut physical = FxHashSet::default();
         for (index, topic) in TOPICS.iter().enumerate() {
             for queue_id in 0..QUEUES {
-                let found = read_queue(connection, topic, queue_id, &mut physical);
+                let known = self.content.entry((index, queue_id)).or_default();
+                let first = if reach == Reach::News { known.len() } else { 0 };
+                let found = read_queue(connection, topic, queue_id, first, &mut physical);
                 for number in &found {
                     assert!(
                         self.sent.contains(number),
@@ -73,15 +87,15 @@ impl Model {
                     );
                 }
                 read += found.len() as u64;
-                let known = self.content.entry((index, queue_id)).or_default();
                 assert!(
-                    found.starts_with(known),
+                    found.starts_with(&known[first..]),
                     "{topic}/{queue_id} changed: {} messages were there, {} are, the first other one at {:?}",
                     known.len(),
                     found.len(),
                     known.iter().zip(&found).position(|(before, now)| before != now)
                 );
-                *known = found;
+                known.truncate(first);
+                known.extend(found);
             }
         }
         for promise in self.promised.drain(..) {
@@ -101,47 +115,41 @@ impl Model {
     }
 }
 
-/// The numbers of a queue's messages from its first offset to its last; every record is checked on the way.
+/// The numbers of a queue's messages from offset `first` to its last; every record is checked on the way.
 fn read_queue(
     connection: &mut Connection,
     topic: &str,
     queue_id: i32,
+    first: usize,
     physical: &mut FxHashSet<i64>,
 ) -> Vec<MessageNumber> {
     let fields = [("topic", FieldValue::Str(topic)), ("queueId", FieldValue::Int(queue_id.into()))];
     let max = connection.call(request::GET_MAX_OFFSET, &fields, &[]).expect("the max offset").long("offset");
+    let mut next = first as i64;
+    assert!(max >= next, "{topic}/{queue_id} ends at {max}, {next} messages were there");
     let mut numbers = Vec::new();
-    while (numbers.len() as i64) < max {
-        let offset = numbers.len() as i64;
+    while next < max {
+        let offset = next;
         let pull = Pull { group: "checker", topic, queue_id, offset, count: 256 };
         let answer = connection.call_pull(&pull).expect("an answer to a pull");
         assert_eq!(answer.code, response::SUCCESS, "{topic}/{queue_id} at {offset} of {max}: {answer:?}");
         for record in ringmq_remoting::record::records(&answer.body) {
-            let record =
-                record.unwrap_or_else(|error| panic!("{topic}/{queue_id} at {}: {error}", numbers.len()));
-            record
-                .check_crc()
-                .unwrap_or_else(|error| panic!("{topic}/{queue_id} at {}: {error}", numbers.len()));
-            assert_eq!(
-                record.queue_offset(),
-                numbers.len() as i64,
-                "{topic}/{queue_id} has a gap or a repeat"
-            );
+            let record = record.unwrap_or_else(|error| panic!("{topic}/{queue_id} at {next}: {error}"));
+            record.check_crc().unwrap_or_else(|error| panic!("{topic}/{queue_id} at {next}: {error}"));
+            assert_eq!(record.queue_offset(), next, "{topic}/{queue_id} has a gap or a repeat");
             assert_eq!((record.topic(), record.queue_id()), (topic, queue_id));
+            let place = record.physical_offset();
             assert!(
-                physical.insert(record.physical_offset()),
-                "two queues share the record at {}",
-                record.physical_offset()
+                physical.insert(place),
+                "{topic}/{queue_id} at {next}: its record at {place} belongs to another"
             );
             numbers.push(number_in(&record));
+            next += 1;
         }
-        assert!(
-            numbers.len() as i64 > offset,
-            "{topic}/{queue_id}: a pull that finds nothing at {offset} of {max}"
-        );
-        assert_eq!(answer.long("nextBeginOffset"), numbers.len() as i64, "{topic}/{queue_id}: next offset");
+        assert!(next > offset, "{topic}/{queue_id}: a pull that finds nothing at {offset} of {max}");
+        assert_eq!(answer.long("nextBeginOffset"), next, "{topic}/{queue_id}: next offset");
     }
-    assert_eq!(numbers.len() as i64, max, "{topic}/{queue_id}: more messages than the max offset tells");
+    assert_eq!(next, max, "{topic}/{queue_id}: more messages than the max offset tells");
     numbers
 }
 

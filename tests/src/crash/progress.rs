@@ -18,7 +18,7 @@ use crate::wire::{Connection, Pull};
 const GROUP: &str = "crash_consumer";
 /// A commit acknowledged so long before the kill must be kept: the interval of 200 ms that the broker is set to, the
 /// time to write, and room for a machine that does other work.
-const LOSS_MAX: Duration = Duration::from_millis(1_500);
+pub const LOSS_MAX: Duration = Duration::from_millis(1_500);
 
 /// One acknowledged commit.
 #[derive(Clone, Copy, Debug)]
@@ -79,12 +79,11 @@ impl Progress {
         Consumer { thread: thread::spawn(move || consume_until_killed(address, resume)) }
     }
 
-    /// Waits for the consumer, right after the broker was killed.
+    /// Waits for the consumer after the broker was killed, not before `killed`.
     ///
     /// # Panics
     /// A pull or a commit was refused.
-    pub fn finish(&mut self, consumer: Consumer) {
-        let killed = Instant::now();
+    pub fn finish(&mut self, consumer: Consumer, killed: Instant) {
         let (commits, asked) = consumer.thread.join().expect("the consumer");
         self.commits += commits.len() as u64;
         for commit in commits {
