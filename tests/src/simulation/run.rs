@@ -14,6 +14,8 @@ use super::plan::{Build, FlushMode, Plan};
 const PROGRESS_WITHIN: Duration = Duration::from_secs(60);
 /// How long reading everything back may take.
 const CHECK_WITHIN: Duration = Duration::from_secs(120);
+/// A send in flight is answered or given up by then: what is read back next must hold all acknowledged messages.
+const SENDS_END_WITHIN: Duration = Duration::from_secs(4);
 /// Time before the first fault: topics are made, routes found.
 const QUIET_START: Duration = Duration::from_millis(1_500);
 
@@ -71,6 +73,7 @@ impl Run<'_> {
         }
         // Consumers must have seen everything that producers were promised.
         self.shared.ledger().producing = false;
+        self.cluster.world.run_for(SENDS_END_WITHIN);
         let Some(first) = self.check("at the end") else { return };
         if !self.consumers_catch_up(&first) {
             return;
