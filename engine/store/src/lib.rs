@@ -26,6 +26,9 @@
 //! **Invariant.** Nothing above [`Store::acknowledged`] is visible to a reader, and nothing below it is ever lost by a crash
 //! that the flush level covers.
 //!
+//! **Invariant.** Every batch of records in the log ends with a seal, a checksum over all of its bytes: recovery takes a batch whole or
+//! not at all, and a cold read compares every byte of a record with the checksum in the index.
+//!
 //! **Invariant.** The queue index is derived: the log alone says what the store holds.
 
 #![forbid(unsafe_code)]

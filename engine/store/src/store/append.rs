@@ -81,7 +81,8 @@ impl Store {
     /// See [`AppendError`]; nothing was changed.
     pub fn delete_topic(&mut self, io: &mut dyn Io, topic: &str) -> Result<LogOffset, AppendError> {
         if !self.index.has_topic(topic) {
-            return Ok(self.acknowledged);
+            // Perhaps deleted a moment ago: that deletion is at or below the head.
+            return Ok(self.tail.head());
         }
         let store_timestamp = self.store_timestamp(io);
         let draft = deletion_record(topic, store_timestamp);
