@@ -78,7 +78,7 @@ async fn consume(io: TaskIo, client: Client, shared: Shared, queue: Queue, versi
             continue;
         };
         next = handle(&io, &shared, queue, next, wire::pulled(&answer, queue, next)).await;
-        if next != committed && io.random() % 3 == 0 {
+        if next != committed && io.random().is_multiple_of(3) {
             commit(&io, &client, broker, &shared, queue, next).await;
             committed = next;
         }

@@ -36,11 +36,11 @@ async fn work(io: TaskIo, client: Client, plan: Plan, shared: Shared, me: (u32, 
         if !shared.ledger().producing {
             continue;
         }
-        let topic = (io.random() % 4 == 0) as usize;
+        let topic = usize::from(io.random().is_multiple_of(4));
         let queue = Queue { topic, id: (io.random() % TOPICS[topic].1 as u64) as i32 };
-        let batch = plan.batch_one_in != 0 && io.random() % plan.batch_one_in == 0;
+        let batch = plan.batch_one_in != 0 && io.random().is_multiple_of(plan.batch_one_in);
         let count = if batch { 1 + io.random() % BATCH_MAX } else { 1 };
-        let large = if io.random() % 64 == 0 && !batch { 10 } else { 1 };
+        let large = if io.random().is_multiple_of(64) && !batch { 10 } else { 1 };
         let body_bytes = (io.random() % (plan.body_bytes_max * large)) as usize;
         let ids = shared.ledger().attempt(queue, count as usize);
         let request = if batch {
