@@ -67,6 +67,7 @@ impl Chaos {
             // A poisoned log wants a new start.
             cluster.kill_broker();
         }
+        cluster.finish_stop();
         cluster.start_broker();
     }
 
@@ -110,7 +111,7 @@ impl Chaos {
         match kind {
             0 => cluster.kill_broker(),
             1 => cluster.cut_power(),
-            2 => cluster.world.stop(cluster.broker),
+            2 => cluster.stop_broker(),
             3 => {
                 let rng = cluster.world.random();
                 let mut chance = |rng_one_in: u64| if rng.one_in(2) { 1.0 / rng_one_in as f64 } else { 0.0 };

@@ -21,6 +21,8 @@ use super::{consumer, producer, wire};
 const NAME_SERVER: &str = "10.0.0.1:9876";
 const BROKER: &str = "10.0.0.2:10911";
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A broker that is asked to stop has ended by then: it waits for its log and, for some seconds, for its connections.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Room enough for every run.
 pub const DISK_BYTES: u64 = 64 << 30;
 
@@ -42,6 +44,8 @@ pub struct Cluster {
     shared: Shared,
     /// Faults of the broker's disk are on.
     disk_in_trouble: bool,
+    /// The broker was asked to stop.
+    stopping: bool,
 }
 
 impl Cluster {
@@ -78,6 +82,7 @@ impl Cluster {
             plan: plan.clone(),
             shared: shared.clone(),
             disk_in_trouble: false,
+            stopping: false,
         }
     }
 
@@ -95,6 +100,25 @@ impl Cluster {
         }
     }
 
+    /// Asks the broker to stop.
+    pub fn stop_broker(&mut self) {
+        self.world.stop(self.broker);
+        self.stopping = true;
+    }
+
+    /// Lets a broker that was asked to stop do so.
+    pub fn finish_stop(&mut self) {
+        let broker = self.broker;
+        if self.stopping
+            && !self.world.run_until(STOP_WITHIN, |world| world.state(broker) != ProcessState::Running)
+        {
+            let now = self.world.now();
+            self.shared
+                .ledger()
+                .violation(now, format!("the broker still runs {STOP_WITHIN:?} after its disk was well"));
+        }
+    }
+
     /// Cuts the power of the broker's host.
     pub fn cut_power(&mut self) {
         self.world.power_cut(self.broker_host);
@@ -106,6 +130,7 @@ impl Cluster {
         if !self.broker_runs() {
             self.broker = self.world.start(self.broker_host, Broker::process(broker_config(&self.plan)));
             self.shared.ledger().started(!self.disk_in_trouble);
+            self.stopping = false;
         }
     }
 
