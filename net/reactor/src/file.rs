@@ -146,7 +146,8 @@ pub struct DirEntry {
 /// Room on a file system, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// All of it.
+    /// What is used plus what an unprivileged process may still use: without what the file system keeps back, so that
+    /// `available / total` is what `df` and RocketMQ call the free part.
     pub total: u64,
     /// What an unprivileged process may still use.
     pub available: u64,

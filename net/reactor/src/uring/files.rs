@@ -264,5 +264,7 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
 fn space(path: &Path) -> io::Result<Space> {
     let status = nix::sys::statvfs::statvfs(path)?;
     let unit = status.fragment_size();
-    Ok(Space { total: unit * status.blocks(), available: unit * status.blocks_available() })
+    let used = status.blocks().saturating_sub(status.blocks_free());
+    let available = status.blocks_available();
+    Ok(Space { total: unit * (used + available), available: unit * available })
 }
