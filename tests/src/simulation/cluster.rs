@@ -62,7 +62,7 @@ impl Cluster {
         let hosts: Vec<HostId> = (1..=4).map(|n| world.add_host([10, 0, 0, n].into())).collect();
         let name_server = world.start(hosts[0], Namesrv::process(NamesrvConfig::new(Path::new("/namesrv"))));
         let broker = world.start(hosts[1], Broker::process(broker_config(plan)));
-        shared.ledger().started(true);
+        shared.ledger().started(true, world.now());
         world.start(hosts[2], topic_maker());
         let producers =
             (0..plan.producers).map(|n| world.start(hosts[2], producer::process(n, plan, shared)));
@@ -129,7 +129,7 @@ impl Cluster {
     pub fn start_broker(&mut self) {
         if !self.broker_runs() {
             self.broker = self.world.start(self.broker_host, Broker::process(broker_config(&self.plan)));
-            self.shared.ledger().started(!self.disk_in_trouble);
+            self.shared.ledger().started(!self.disk_in_trouble, self.world.now());
             self.stopping = false;
         }
     }

@@ -83,6 +83,10 @@ pub struct Ledger {
     disk_trouble: Option<Monotonic>,
     /// The last end of the broker that was not in order.
     last_crash: Option<Monotonic>,
+    /// ASYNC_FLUSH: what is known since then may never have been flushed, since the process that should have done it died. Until
+    /// the next one serves: recovery flushes what it believes.
+    unflushed_from: Option<Monotonic>,
+    started_at: Monotonic,
     /// Between a power cut and the next start: what clients still hear was under way before.
     without_power: bool,
     /// A power cut has taken messages back (or may have): consumers may have to go back.
@@ -125,6 +129,9 @@ impl Shared {
     }
 }
 
+/// An answer of a process that has died arrives within this time.
+const LATE_ANSWER: Duration = Duration::from_millis(50);
+
 /// What a flush may take: with the exceptions of the simulated disk (30 ms, see `SimOptions`), twice, since one that has begun
 /// before must end first; slower on a slow disk, later in a process that gets no processor.
 fn flush_slack(plan: &Plan) -> Duration {
@@ -148,6 +155,8 @@ impl Ledger {
             next: 1,
             disk_trouble: None,
             last_crash: None,
+            unflushed_from: None,
+            started_at: Monotonic(0),
             without_power: false,
             messages_lost: false,
             violations: Vec::new(),
@@ -199,6 +208,10 @@ impl Ledger {
         now: Monotonic,
     ) {
         self.counts.acknowledged += ids.len() as u64;
+        if now > self.started_at + LATE_ANSWER {
+            // The broker serves: its recovery is over.
+            self.unflushed_from = None;
+        }
         for ((id, offset), physical) in ids.iter().zip(first..).zip(physical) {
             self.learn(queue, Found { offset, id: *id, physical: *physical }, true, now);
         }
@@ -267,6 +280,13 @@ impl Ledger {
     /// The broker's process was killed.
     pub fn killed(&mut self, now: Monotonic) {
         self.doubt_commits(now);
+        self.unflushed(now);
+    }
+
+    /// The process that flushes died, or could not flush any more.
+    fn unflushed(&mut self, since: Monotonic) {
+        let from = self.disk_trouble.map_or(since, |trouble| trouble.min(since)) - self.window;
+        self.unflushed_from = Some(self.unflushed_from.map_or(from, |known| known.min(from)));
     }
 
     /// What was committed shortly before a crash, or since the disk fails, may be lost.
@@ -284,8 +304,9 @@ impl Ledger {
         if self.flush == FlushMode::Sync {
             return;
         }
-        // While flushes fail, nothing more becomes durable.
-        let from = self.disk_trouble.map_or(now, |trouble| trouble.min(now)) - self.window;
+        // While flushes fail or nobody flushes, nothing more becomes durable.
+        self.unflushed(now);
+        let from = self.unflushed_from.take().expect("set by the call above");
         for known in self.known.values_mut().flat_map(BTreeMap::values_mut) {
             known.doubtful |= known.since >= from;
         }
@@ -294,12 +315,14 @@ impl Ledger {
     }
 
     /// The broker is started; `sound`: with a disk that works.
-    pub fn started(&mut self, sound: bool) {
+    pub fn started(&mut self, sound: bool, now: Monotonic) {
+        self.started_at = now;
         self.counts.lives += 1;
         self.without_power = false;
         if let Some(trouble) = self.disk_trouble {
             // However it ended: it may have been unable to write.
             self.doubt_commits(trouble);
+            self.unflushed(trouble);
         }
         if sound {
             self.disk_trouble = None;
@@ -453,10 +476,33 @@ mod tests {
         ledger.compare(&snapshot(&[old]), "after", Monotonic(cut));
         assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
         // Its offset is given to another.
+        ledger.started(true, Monotonic(cut + 1));
         acknowledge(&mut ledger, 1, cut + 1_000);
         assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
         ledger.compare(&snapshot(&[]), "nothing left", Monotonic(cut));
         assert_eq!(ledger.violations().len(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_process_had_not_flushed_is_lost_by_a_power_cut_before_the_next_serves() {
+        let second = 1_000_000_000;
+        for serves_before_the_cut in [false, true] {
+            let mut ledger = ledger(FlushMode::Async);
+            acknowledge(&mut ledger, 0, 20 * second);
+            ledger.killed(Monotonic(20 * second + 1));
+            ledger.started(true, Monotonic(30 * second));
+            if serves_before_the_cut {
+                acknowledge(&mut ledger, 1, 31 * second);
+            }
+            ledger.power_cut(Monotonic(31 * second + 1));
+            ledger.compare(&snapshot(&[]), "after", Monotonic(40 * second));
+            assert_eq!(
+                ledger.violations().len(),
+                usize::from(serves_before_the_cut),
+                "{:?}",
+                ledger.violations()
+            );
+        }
     }
 
     #[test]
