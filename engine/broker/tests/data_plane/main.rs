@@ -1,7 +1,9 @@
 //! The data plane of a whole broker in the simulated world, talked to over its connections.
 
+mod admin;
 mod client;
 mod delay;
+mod faults;
 mod refusals;
 mod restart;
 mod send_and_pull;

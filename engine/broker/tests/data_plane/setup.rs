@@ -30,8 +30,10 @@ impl Setup {
         Self::with(seed, "")
     }
 
-    /// With lines of a configuration file.
+    /// With lines of a configuration file. `DATA_PLANE_SEED` in the environment gives every test another seed.
     pub fn with(seed: u64, settings: &str) -> Self {
+        let other = std::env::var("DATA_PLANE_SEED").map_or(0, |text| text.parse().expect("a number"));
+        let seed = seed + 1_000 * other;
         let (mut world, hosts) = world(seed, 2);
         let events = Arc::default();
         let process = start(&mut world, hosts[0], settings, &events);
