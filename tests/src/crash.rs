@@ -86,8 +86,8 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
         if round % 5 == 4 {
             std::thread::sleep(progress::LOSS_MAX * 2); // committed offsets become due on disk
         }
-        let load = Load::start(address, SENDERS, random.next(), round);
-        std::thread::sleep(Duration::from_millis(30 + random.next() % 250));
+        let load = Load::start(address, SENDERS, random.number(), round);
+        std::thread::sleep(Duration::from_millis(30 + random.number() % 250));
         let killed = std::time::Instant::now();
         server.kill();
         totals.kills += 1;
@@ -116,7 +116,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -210,10 +210,13 @@ fn frames_follow_one_another_in_one_stream() {
     target.finish();
 }
 
+/// Asks something over a connection; the text is a topic that exists.
+type Ask = dyn Fn(&mut Connection, &str) -> std::io::Result<Answer>;
+
 /// One request that must be refused.
 struct Refused {
     what: &'static str,
-    answer: Box<dyn Fn(&mut Connection, &str) -> std::io::Result<Answer>>,
+    answer: Box<Ask>,
     code: i32,
     remark: &'static str,
 }

@@ -77,10 +77,10 @@ impl Load {
 /// A body that proves itself: its number, then bytes that follow from the number; 8 B to 2 KiB.
 pub fn body_of(number: MessageNumber) -> Vec<u8> {
     let mut random = Random::new(number);
-    let bytes = 8 + (random.next() % 2_041) as usize;
+    let bytes = 8 + (random.number() % 2_041) as usize;
     let mut body = number.to_be_bytes().to_vec();
     while body.len() < bytes {
-        body.extend(random.next().to_le_bytes());
+        body.extend(random.number().to_le_bytes());
     }
     body.truncate(bytes);
     body
@@ -100,8 +100,8 @@ fn send_until_killed(address: SocketAddr, mut random: Random, first: MessageNumb
     loop {
         while in_flight.len() < WINDOW && next - first < MESSAGES_MAX {
             let queue =
-                ((random.next() % TOPICS.len() as u64) as usize, (random.next() % QUEUES as u64) as i32);
-            let count = if random.next() % BATCH_EVERY == 0 { BATCH_MESSAGES } else { 1 };
+                ((random.number() % TOPICS.len() as u64) as usize, (random.number() % QUEUES as u64) as i32);
+            let count = if random.number().is_multiple_of(BATCH_EVERY) { BATCH_MESSAGES } else { 1 };
             let numbers = next..next + count;
             next = numbers.end;
             outcome.sent.extend(numbers.clone());
