@@ -171,7 +171,7 @@ fn greeting(options: &Options, namesrv: &[SocketAddr], broker: &[SocketAddr]) ->
         SocketAddr::from((ip, address.port())).to_string()
     });
     format!(
-        "RingMQ {}\n  name server  {}\n  broker       {}\n  data         {}\nTry next:  target/release/mqadmin clusterList -n {reachable}\nCtrl-C stops it.",
+        "RingMQ {}\n  name server  {}\n  broker       {}\n  data         {}\nTry next:  cargo run --release --bin mqadmin -- clusterList -n {reachable}\nCtrl-C stops it.",
         env!("CARGO_PKG_VERSION"),
         list(namesrv),
         list(broker),

@@ -6,7 +6,7 @@ use clap::Parser;
 use ringmq_tools::standalone::{Options, run};
 
 fn main() -> ExitCode {
-    ringmq_tools::log_to_stderr("info");
+    ringmq_tools::log_to_stderr("warn");
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
