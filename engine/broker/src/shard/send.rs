@@ -159,13 +159,20 @@ impl Plane {
     /// drawn queue, which is only told that it owns it, draws among its own.
     fn any_queue(&self, topic: &str, queues: i32, incoming: &Incoming<'_>, random: u64) -> i32 {
         let queues = queues.max(1);
-        let drawn = i32::try_from(random % u64::from(queues.unsigned_abs())).expect("below an i32");
+        let below =
+            |count: i32| i32::try_from(random % u64::from(count.unsigned_abs())).expect("below an i32");
         let was_forwarded = incoming.caller.origin.shard != self.me;
         if !was_forwarded {
-            return drawn;
+            return below(queues);
         }
-        let is_ours = |&queue: &i32| self.owner.of(topic, queue) == self.me;
-        (drawn..queues).chain(0..drawn).find(is_ours).unwrap_or(drawn)
+        let ours = || (0..queues).filter(|&queue| self.owner.of(topic, queue) == self.me);
+        match i32::try_from(ours().count()) {
+            Ok(count @ 1..) => {
+                ours().nth(usize::try_from(below(count)).expect("not negative")).expect("counted")
+            }
+            // The topic has changed on the way: another shard owns what is drawn now.
+            _ => below(queues),
+        }
     }
 
     /// Whether a message for a retry topic is a dead letter instead.

@@ -37,7 +37,7 @@ fn a_late_flush_is_told_and_the_message_is_kept() {
     });
     setup.world.set_disk_faults(setup.server, DiskFaults::default());
     setup.run(|client| async move {
-        client.io.sleep(Duration::from_secs(60)).await;
+        client.io.sleep(Duration::from_secs(3_600)).await;
         let bodies: Vec<_> = client.drain("T", 0).await.into_iter().map(|m| m.body).collect();
         assert_eq!(bodies, ["first", "late"]);
         assert_eq!(client.send(Send::new("T", 0, "next")).await, 2);
@@ -77,7 +77,7 @@ fn a_failed_write_ends_that_shards_log_and_no_other() {
 fn a_disk_that_does_not_keep_up_is_told_as_busy() {
     let mut setup = Setup::new(52);
     setup.run(make_topic);
-    setup.world.set_disk_faults(setup.server, DiskFaults { slowness: 100_000.0, ..DiskFaults::default() });
+    setup.world.set_disk_faults(setup.server, DiskFaults { slowness: 1_000_000.0, ..DiskFaults::default() });
     setup.run(|client| async move {
         // Several connections: what one may have in flight is less than the log's tail holds.
         for _ in 0..5 {
@@ -97,7 +97,7 @@ fn a_disk_that_does_not_keep_up_is_told_as_busy() {
     });
     setup.world.set_disk_faults(setup.server, DiskFaults::default());
     setup.run(|client| async move {
-        client.io.sleep(Duration::from_secs(120)).await;
+        client.io.sleep(Duration::from_secs(12 * 3_600)).await;
         client.send(Send::new("T", 0, "taken again")).await;
     });
 }

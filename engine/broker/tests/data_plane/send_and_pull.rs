@@ -54,11 +54,12 @@ fn a_send_is_answered_with_an_id_that_finds_the_message() {
 fn a_negative_queue_id_lets_the_broker_choose() {
     Setup::new(3).run(|client| async move {
         let mut used = [0; 4];
-        for _ in 0..64 {
+        for _ in 0..400 {
             let answer = client.done(&Send::new("T", -1, "anywhere").request()).await;
             used[usize::try_from(number(&answer, "queueId")).expect("a queue")] += 1;
         }
-        assert!(used.iter().all(|&count| count > 2), "{used:?}");
+        // 100 each on average; the standard deviation is 9.
+        assert!(used.iter().all(|&count| (40..160).contains(&count)), "{used:?}");
     });
 }
 
