@@ -74,7 +74,7 @@ fn apply_one(core: &Core, request: &Request) -> Result<bool, super::Refusal> {
     Ok(core.topics.borrow_mut().update(wanted, &core.config(), core.now_ms())?)
 }
 
-/// 18. All that are valid are stored; the first that is not is the answer. Topics that equal what is stored are skipped,
+/// Code 18: all that are valid are stored; the first that is not is the answer. Topics that equal what is stored are skipped,
 /// where the reference skips the whole request.
 pub(super) fn update_list(core: &Rc<Core>, request: &Request) -> Outcome {
     let list = match TopicConfigList::from_json(request.command().body) {
