@@ -177,7 +177,7 @@ impl Pull {
         self
     }
 
-    pub fn from_heartbeat(mut self) -> Self {
+    pub fn subscribed_by_heartbeat(mut self) -> Self {
         self.flags &= !SUBSCRIPTION;
         self
     }

@@ -57,7 +57,7 @@ fn pulls_that_are_refused_say_why() {
             (Pull::new("unknown", 0, 0), response::TOPIC_NOT_EXIST),
             (Pull::new("T", 4, 0), response::INVALID_PARAMETER),
             (Pull::new("T", -1, 0), response::INVALID_PARAMETER),
-            (Pull::new("T", 0, 0).from_heartbeat(), response::SUBSCRIPTION_NOT_EXIST),
+            (Pull::new("T", 0, 0).subscribed_by_heartbeat(), response::SUBSCRIPTION_NOT_EXIST),
             (Pull::new("T", 0, 0).tags("||"), response::SUBSCRIPTION_PARSE_FAILED),
         ];
         for (pull, code) in cases {

@@ -94,7 +94,7 @@ fn tags_are_filtered_and_the_offset_moves_past_what_does_not_match() {
         assert_eq!(answer.code(), response::PULL_RETRY_IMMEDIATELY);
         assert_eq!(number(&answer, "nextBeginOffset"), 3);
         client.heartbeat("T", "TagB").await;
-        let found = client.pull(Pull::new("T", 0, 0).from_heartbeat()).await;
+        let found = client.pull(Pull::new("T", 0, 0).subscribed_by_heartbeat()).await;
         assert_eq!(found.len(), 1, "the subscription of the heartbeat counts");
     });
 }
