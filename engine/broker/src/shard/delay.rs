@@ -258,6 +258,14 @@ impl Plane {
             warn!(level, offset, topic, "the topic of a delayed message was deleted before it was due");
             return Outcome::Dropped;
         }
+        if self.owner.of(topic, queue_id) != self.me {
+            // Properties are not covered by the record's checksum.
+            error!(
+                level,
+                offset, topic, queue_id, "a delayed message says that it belongs to another shard: damaged"
+            );
+            return Outcome::Dropped;
+        }
         let draft = RecordDraft { topic, queue_id, store_host: self.address, ..view.draft(&text) };
         match self.append(wire.io, &draft, 0, view.tags_code()) {
             Ok(appended) => {

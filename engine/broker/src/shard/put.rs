@@ -95,17 +95,13 @@ impl Plane {
             Ok(entries) => entries,
             Err(refusal) => return wire.refuse(&caller, refusal.code, &refusal.remark),
         };
-        let draft = |entry: &'_ batch::BatchEntry<'_>| -> (i32, i64) {
-            (entry.flag, Found::scan(&entry.properties).tags.map_or(0, tags_code))
-        };
         let drafts: Vec<(RecordDraft<'_>, i64)> = entries
             .iter()
             .map(|entry| {
-                let (flag, code) = draft(entry);
                 let draft = RecordDraft {
                     topic: &destination.topic,
                     queue_id: destination.queue_id,
-                    flag,
+                    flag: entry.flag,
                     sys_flag: header.sys_flag & !sys_flag::TRANSACTION_MASK,
                     born_timestamp: header.born_timestamp,
                     born_host: caller.origin.peer,
@@ -115,7 +111,7 @@ impl Plane {
                     body: entry.body,
                     properties: &entry.properties,
                 };
-                (draft, code)
+                (draft, tag_hash(&Found::scan(&entry.properties)))
             })
             .collect();
         let mut appended = Vec::with_capacity(drafts.len());
@@ -171,24 +167,20 @@ impl Plane {
             self.me,
             "a record for a queue of another shard"
         );
-        let parked;
-        let appended = if delay_level > 0 {
-            parked = parked_text(draft);
+        let (text, parked);
+        let draft = if delay_level > 0 {
+            text = parked_text(draft);
             let queue_id = parking_queue(&self.config.message_delay_level, delay_level);
-            let draft = RecordDraft { topic: SCHEDULE_TOPIC, queue_id, properties: &parked, ..*draft };
-            // The parking queue is read in order, never by tag.
-            check_properties(&draft).and_then(|()| Ok(self.store.append(io, &draft, tags_code)))
+            parked = RecordDraft { topic: SCHEDULE_TOPIC, queue_id, properties: &text, ..*draft };
+            &parked
         } else {
-            check_properties(draft).and_then(|()| Ok(self.store.append(io, draft, tags_code)))
+            draft
         };
-        match appended {
-            Ok(Ok(appended)) => Ok(appended),
-            Ok(Err(error)) => Err(self.refusal_of(&error)),
-            Err(Oversized) => {
-                self.stats.put_failed();
-                Err(self.illegal())
-            }
+        if draft.properties.len() > PROPERTIES_BYTES_MAX {
+            self.stats.put_failed();
+            return Err(self.illegal());
         }
+        self.store.append(io, draft, tags_code).map_err(|error| self.refusal_of(&error))
     }
 
     /// Answers everything that the log has acknowledged since the last turn, and what has waited too long for it.
@@ -267,13 +259,6 @@ impl Plane {
             Stored::SentBack => wire.answer(caller, Answer { code: response::SUCCESS, ..Answer::default() }),
         }
     }
-}
-
-/// The property text is longer than a record can hold.
-struct Oversized;
-
-fn check_properties(draft: &RecordDraft<'_>) -> Result<(), Oversized> {
-    if draft.properties.len() > PROPERTIES_BYTES_MAX { Err(Oversized) } else { Ok(()) }
 }
 
 fn read_batch(body: &[u8]) -> Result<Vec<batch::BatchEntry<'_>>, Refusal> {
