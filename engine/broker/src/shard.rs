@@ -232,7 +232,7 @@ impl DataShard {
 /// A request that another shard passed on, or that comes back after something was created for it.
 fn serve_forwarded(plane: &mut Plane, wire: &mut Wire<'_>, request: &ForwardedRequest) {
     match Command::parse(&request.frame) {
-        Ok(command) => plane.request(wire, Incoming::forwarded(command, request, wire.io.now())),
+        Ok(command) => plane.request(wire, &Incoming::forwarded(&command, request, wire.io.now())),
         Err(error) => {
             error!(%error, peer = %request.origin.peer, "a request changed on its way between shards")
         }
@@ -266,7 +266,7 @@ impl ServeConnections<ShardMessage> for DataShard {
             wire.post.mail(wire.io, coordination, ShardMessage::ClientResponse(response));
         } else {
             let now = wire.io.now();
-            plane.request(&mut wire, Incoming::received(command, frame, origin, now));
+            plane.request(&mut wire, &Incoming::received(&command, frame, origin, now));
         }
         Ok(())
     }

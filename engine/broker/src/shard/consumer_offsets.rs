@@ -17,14 +17,14 @@ use super::wire::{Answer, Wire};
 const YOUNG_BYTES: u64 = 1 << 30;
 
 impl Plane {
-    pub(crate) fn update_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = UpdateConsumerOffsetHeader::from_command(&incoming.command)?;
+    pub(crate) fn update_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = UpdateConsumerOffsetHeader::from_command(incoming.command)?;
         let caller = incoming.caller;
         let (Some(queue_id), Some(offset)) = (header.queue_id, header.commit_offset) else {
             wire.refuse(&caller, response::INVALID_PARAMETER, "queueId or commitOffset is missing");
             return Ok(());
         };
-        if self.pass_on(wire, &incoming, &header.topic, queue_id) {
+        if self.pass_on(wire, incoming, &header.topic, queue_id) {
             return Ok(());
         }
         if self.draining {
@@ -54,10 +54,10 @@ impl Plane {
         Ok(())
     }
 
-    pub(crate) fn query_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = QueryConsumerOffsetHeader::from_command(&incoming.command)?;
+    pub(crate) fn query_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = QueryConsumerOffsetHeader::from_command(incoming.command)?;
         let (topic, queue_id) = (&header.topic, header.queue_id);
-        if self.pass_on(wire, &incoming, topic, queue_id) {
+        if self.pass_on(wire, incoming, topic, queue_id) {
             return Ok(());
         }
         let caller = incoming.caller;

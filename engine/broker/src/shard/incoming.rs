@@ -29,7 +29,7 @@ impl Frame<'_> {
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
-    pub(crate) command: Command<'a>,
+    pub(crate) command: &'a Command<'a>,
     pub(crate) frame: Frame<'a>,
     pub(crate) caller: Caller,
     /// See [`ForwardedRequest::ensured`].
@@ -37,13 +37,18 @@ pub(crate) struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    pub(crate) fn received(command: Command<'a>, frame: &'a [u8], origin: Origin, now: Monotonic) -> Self {
-        let caller = Caller::new(origin, &command, now);
+    pub(crate) fn received(
+        command: &'a Command<'a>,
+        frame: &'a [u8],
+        origin: Origin,
+        now: Monotonic,
+    ) -> Self {
+        let caller = Caller::new(origin, command, now);
         Self { command, frame: Frame::Received(frame), caller, ensured: 0 }
     }
 
-    pub(crate) fn forwarded(command: Command<'a>, request: &'a ForwardedRequest, now: Monotonic) -> Self {
-        let caller = Caller::new(request.origin, &command, now);
+    pub(crate) fn forwarded(command: &'a Command<'a>, request: &'a ForwardedRequest, now: Monotonic) -> Self {
+        let caller = Caller::new(request.origin, command, now);
         Self { command, frame: Frame::Shared(&request.frame), caller, ensured: request.ensured }
     }
 

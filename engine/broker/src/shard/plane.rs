@@ -120,7 +120,7 @@ impl Plane {
     }
 
     /// One request, from a connection of this shard or from another shard.
-    pub(crate) fn request(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) {
+    pub(crate) fn request(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) {
         let caller = incoming.caller;
         let served = match incoming.command.code {
             request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
@@ -138,7 +138,7 @@ impl Plane {
             request::QUERY_MESSAGE => self.query_message(wire, incoming),
             request::END_TRANSACTION => self.end_transaction(wire, incoming),
             _ => {
-                self.forward(wire, self.owner.coordination(), &incoming);
+                self.forward(wire, self.owner.coordination(), incoming);
                 Ok(())
             }
         };

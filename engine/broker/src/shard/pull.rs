@@ -60,21 +60,21 @@ impl Refusal {
 }
 
 impl Plane {
-    pub(crate) fn pull(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = PullHeader::from_command(&incoming.command)?;
+    pub(crate) fn pull(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = PullHeader::from_command(incoming.command)?;
         let owner = self.owner.of(&header.topic, header.queue_id);
         if owner != self.me {
-            self.forward(wire, owner, &incoming);
+            self.forward(wire, owner, incoming);
             return Ok(());
         }
         if self.tables.group(&header.consumer_group).is_none() {
             let group = header.consumer_group.to_string();
-            if self.broker_readable() && self.ensure(wire, &incoming, Ensure::Group { group }) {
+            if self.broker_readable() && self.ensure(wire, incoming, Ensure::Group { group }) {
                 return Ok(());
             }
         }
         let caller = incoming.caller;
-        match self.check_pull(&header, &incoming) {
+        match self.check_pull(&header, incoming) {
             Ok(pull) => {
                 if header.sys_flag & pull_flag::COMMIT_OFFSET != 0 {
                     self.offsets.commit(&pull.group, &pull.topic, pull.queue_id, header.commit_offset);

@@ -20,9 +20,9 @@ pub(crate) struct View {
 
 impl Plane {
     /// GET_MAX_OFFSET (30). What is not acknowledged is not exposed, whether `committed` is asked for or not.
-    pub(crate) fn max_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = GetMaxOffsetHeader::from_command(&incoming.command)?;
-        if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
+    pub(crate) fn max_offset(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = GetMaxOffsetHeader::from_command(incoming.command)?;
+        if self.pass_on(wire, incoming, &header.topic, header.queue_id) {
             return Ok(());
         }
         let offset = self.store.max_offset(&header.topic, header.queue_id).unwrap_or(0);
@@ -31,9 +31,9 @@ impl Plane {
     }
 
     /// GET_MIN_OFFSET (31).
-    pub(crate) fn min_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = QueueHeader::from_command(&incoming.command)?;
-        if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
+    pub(crate) fn min_offset(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = QueueHeader::from_command(incoming.command)?;
+        if self.pass_on(wire, incoming, &header.topic, header.queue_id) {
             return Ok(());
         }
         // 0 as for a queue without entries, also for what does not exist: so the reference does (5.5.0), and pull
@@ -44,10 +44,10 @@ impl Plane {
     }
 
     /// SEARCH_OFFSET_BY_TIMESTAMP (29).
-    pub(crate) fn search_offset(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = SearchOffsetHeader::from_command(&incoming.command)?;
+    pub(crate) fn search_offset(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = SearchOffsetHeader::from_command(incoming.command)?;
         let (topic, queue_id) = (&header.topic, header.queue_id);
-        if self.pass_on(wire, &incoming, topic, queue_id) {
+        if self.pass_on(wire, incoming, topic, queue_id) {
             return Ok(());
         }
         let is_upper = header.boundary_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("UPPER"));
@@ -58,9 +58,9 @@ impl Plane {
     }
 
     /// GET_EARLIEST_MSG_STORETIME (32).
-    pub(crate) fn earliest_store_time(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = QueueHeader::from_command(&incoming.command)?;
-        if self.pass_on(wire, &incoming, &header.topic, header.queue_id) {
+    pub(crate) fn earliest_store_time(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = QueueHeader::from_command(incoming.command)?;
+        if self.pass_on(wire, incoming, &header.topic, header.queue_id) {
             return Ok(());
         }
         let time = self.store.earliest_store_time(&header.topic, header.queue_id).unwrap_or(-1);
@@ -69,12 +69,12 @@ impl Plane {
     }
 
     /// VIEW_MESSAGE_BY_ID (33): the shard is part of the offset.
-    pub(crate) fn view_message(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = ViewMessageHeader::from_command(&incoming.command)?;
+    pub(crate) fn view_message(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = ViewMessageHeader::from_command(incoming.command)?;
         let caller = incoming.caller;
         match PhysicalOffset::from_signed(header.offset).filter(|o| o.shard().0 < self.owner.shards()) {
             Some(offset) if offset.shard() == self.me => self.run_view(wire, View { caller, offset }),
-            Some(offset) => self.forward(wire, offset.shard(), &incoming),
+            Some(offset) => self.forward(wire, offset.shard(), incoming),
             None => refuse_view(wire, &caller, header.offset),
         }
         Ok(())
@@ -100,8 +100,8 @@ impl Plane {
     }
 
     /// QUERY_MESSAGE (12).
-    pub(crate) fn query_message(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        QueryMessageHeader::from_command(&incoming.command)?;
+    pub(crate) fn query_message(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        QueryMessageHeader::from_command(incoming.command)?;
         let remark =
             "can not find message, maybe time range not correct: this version of RingMQ does not index keys";
         let fields = [

@@ -58,27 +58,27 @@ impl From<Refusal> for Detour {
 }
 
 impl Plane {
-    pub(crate) fn send(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = SendHeader::from_command(&incoming.command)?;
+    pub(crate) fn send(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = SendHeader::from_command(incoming.command)?;
         if let Err(refusal) = self.check_service() {
             wire.refuse(&incoming.caller, refusal.code, &refusal.remark);
             return Ok(());
         }
         let random = if header.queue_id < 0 { wire.io.random() } else { 0 };
-        let destination = match self.destination(&header, &incoming, wire.io.wall_ms(), random) {
+        let destination = match self.destination(&header, incoming, wire.io.wall_ms(), random) {
             Ok(destination) => destination,
             Err(detour) => {
-                self.take_detour(wire, &incoming, detour);
+                self.take_detour(wire, incoming, detour);
                 return Ok(());
             }
         };
         let owner = self.owner.of(&destination.topic, destination.queue_id);
         if owner != self.me {
-            self.forward(wire, owner, &incoming);
+            self.forward(wire, owner, incoming);
         } else if header.batch {
-            self.store_batch(wire, &incoming, &header, &destination);
+            self.store_batch(wire, incoming, &header, &destination);
         } else {
-            self.store_message(wire, &incoming, &header, &destination);
+            self.store_message(wire, incoming, &header, &destination);
         }
         Ok(())
     }

@@ -38,8 +38,8 @@ pub(crate) struct SendBack {
 }
 
 impl Plane {
-    pub(crate) fn send_back(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
-        let header = SendBackHeader::from_command(&incoming.command)?;
+    pub(crate) fn send_back(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
+        let header = SendBackHeader::from_command(incoming.command)?;
         let offset = PhysicalOffset::from_signed(header.offset).filter(|o| o.shard().0 < self.owner.shards());
         let Some(offset) = offset else {
             let remark = format!("look message by offset failed, {}", header.offset);
@@ -47,13 +47,13 @@ impl Plane {
             return Ok(());
         };
         if offset.shard() != self.me {
-            self.forward(wire, offset.shard(), &incoming);
+            self.forward(wire, offset.shard(), incoming);
             return Ok(());
         }
-        match self.check_send_back(&header, &incoming.command) {
+        match self.check_send_back(&header, incoming.command) {
             Ok(Some(limit)) => {
                 let mut caller = incoming.caller;
-                self.admit(wire, &mut caller, &incoming);
+                self.admit(wire, &mut caller, incoming);
                 let mut request = incoming.keep(wire.post);
                 request.origin = caller.origin;
                 let work = SendBack {
@@ -69,7 +69,7 @@ impl Plane {
             }
             // The group keeps no retry queue: the message is not wanted again.
             Ok(None) => wire.answer(&incoming.caller, Answer::success(&[])),
-            Err(detour) => self.take_detour(wire, &incoming, detour),
+            Err(detour) => self.take_detour(wire, incoming, detour),
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Plane {
     fn repeat_after(&mut self, wire: &mut Wire<'_>, work: &SendBack, detour: Detour) {
         match Command::parse(&work.request.frame) {
             Ok(command) => {
-                let again = Incoming::forwarded(command, &work.request, work.caller.received);
+                let again = Incoming::forwarded(&command, &work.request, work.caller.received);
                 self.take_detour(wire, &again, detour);
             }
             Err(error) => wire.refuse(&work.caller, response::SYSTEM_ERROR, &error.to_string()),
@@ -247,7 +247,7 @@ fn retried_text(original: &RecordView<'_>, level: i32) -> String {
 
 /// END_TRANSACTION (37): half messages are refused, so there is nothing to end.
 impl Plane {
-    pub(crate) fn end_transaction(&mut self, wire: &mut Wire<'_>, incoming: Incoming<'_>) -> Served {
+    pub(crate) fn end_transaction(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
         let remark = "transactions are not supported by this version of RingMQ";
         wire.refuse(&incoming.caller, response::SYSTEM_ERROR, remark);
         Ok(())
