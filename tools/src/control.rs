@@ -12,6 +12,8 @@ use ringmq_transport::{CallError, Client, ClientOptions, OwnedResponse, Request}
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a topic just created is looked for at the name server.
 const ROUTE_WAIT: Duration = Duration::from_secs(10);
+/// How long a name server without brokers is asked again.
+const REGISTRATION_WAIT: Duration = Duration::from_secs(30);
 const ROUTE_POLL: Duration = Duration::from_millis(100);
 
 /// Why a question has no answer.
@@ -140,6 +142,27 @@ impl Cluster {
     pub async fn masters(&self) -> Result<Vec<SocketAddr>, ControlError> {
         let info = self.cluster_info().await?;
         Ok(info.broker_addr_table.values().filter_map(|b| b.broker_addrs.get(&0)?.parse().ok()).collect())
+    }
+
+    /// As [`Cluster::masters`], waiting for the first one: a broker that has just started registers a moment later.
+    ///
+    /// # Errors
+    /// Also [`ControlError::Missing`] when there is none for 30 s.
+    pub async fn wait_for_masters(&self) -> Result<Vec<SocketAddr>, ControlError> {
+        let deadline = self.io.now() + REGISTRATION_WAIT;
+        loop {
+            let masters = self.masters().await?;
+            if !masters.is_empty() {
+                return Ok(masters);
+            }
+            if self.io.now() >= deadline {
+                return Err(ControlError::Missing(format!(
+                    "the name server {} knows no broker",
+                    self.namesrv
+                )));
+            }
+            self.io.sleep(ROUTE_POLL).await;
+        }
     }
 
     /// Creates the topic on a broker, or changes it.

@@ -186,10 +186,7 @@ fn watch(options: &Common, progress: &Progress, handle: &uring::Handle) -> (Opti
 
 async fn find_queues(cluster: &Cluster, options: &Common, create: bool) -> Result<FoundQueues, ControlError> {
     let mut found = FoundQueues { write: Vec::new(), read: Vec::new() };
-    let masters = cluster.masters().await?;
-    if masters.is_empty() {
-        return Err(ControlError::Missing(format!("the name server {} knows no broker", cluster.namesrv())));
-    }
+    let masters = cluster.wait_for_masters().await?;
     let topics = options.topic_names();
     if create && !options.no_create {
         for topic in &topics {
