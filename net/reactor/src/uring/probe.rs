@@ -3,6 +3,7 @@
 //! What can be tried is tried (a ring with our flags, a buffer ring, a multishot receive); settings are read only to
 //! explain a failure.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::io::Write as _;
@@ -274,10 +275,10 @@ fn try_multishot_receive(ring: &mut Ring) -> io::Result<()> {
     // SAFETY: socket and buffers live until the loop below has seen the receive's last completion, or are leaked.
     unsafe { ring.submit(entry, receive) };
     ours.write_all(b"x")?;
-    let mut seen = Vec::new();
+    let mut seen = VecDeque::new();
     ring.enter(Wait::Completion(Some(PATIENCE)))?;
     ring.reap(&mut seen);
-    let outcome = match seen.first() {
+    let outcome = match seen.front() {
         None => Err(io::Error::new(io::ErrorKind::TimedOut, "no completion within a second")),
         Some(first) => first.value().and_then(|bytes| match cqueue::buffer_select(first.flags) {
             Some(buffer) if bytes == 1 && first.more() && buffers.filled(buffer, 1) == b"x" => Ok(()),

@@ -210,7 +210,7 @@ impl Ring {
     }
 
     /// Copies out all completions that are there.
-    pub(super) fn reap(&mut self, into: &mut Vec<Completion>) {
+    pub(super) fn reap(&mut self, into: &mut VecDeque<Completion>) {
         let before = into.len();
         for entry in self.ring.completion() {
             let completion = Completion {
@@ -223,7 +223,7 @@ impl Ring {
             if counted && !completion.more() {
                 self.in_flight = self.in_flight.checked_sub(1).expect("a completion without an operation");
             }
-            into.push(completion);
+            into.push_back(completion);
         }
         self.completions += (into.len() - before) as u64;
     }

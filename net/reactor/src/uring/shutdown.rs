@@ -4,7 +4,7 @@
 //!   exit ────→ connections flush (EXIT_FLUSH at most), files complete ─┐
 //!   failure ───────────────────────────────────────────────────────────┴─→ cancel the rest ─→ nothing in flight ─→ free
 //! ```
-//! After a failure the books of connections and files may be wrong (a panic loses the completions that were being handled), so
+//! After a failure the books of connections and files may be wrong (a panic loses the completion that was being handled), so
 //! only the ring's own count decides whether memory may be freed.
 
 use std::io;
@@ -89,11 +89,9 @@ impl<M: Send + 'static> Shard<M> {
 
     /// Takes in completions without telling the service.
     fn take_in(&mut self) {
-        let mut completions = std::mem::take(&mut self.completions);
-        completions.clear();
         let core = &mut self.driver.core;
-        core.ring.reap(&mut completions);
-        for completion in completions.drain(..) {
+        core.ring.reap(&mut self.completions);
+        while let Some(completion) = self.completions.pop_front() {
             match completion.data.kind() {
                 Kind::Receive => {
                     let received = core.on_receive(completion);
@@ -110,7 +108,6 @@ impl<M: Send + 'static> Shard<M> {
                 Kind::Send | Kind::Connect | Kind::File => drop(core.complete(completion)),
             }
         }
-        self.completions = completions;
     }
 
     /// Until the kernel holds nothing of this shard's.
@@ -119,8 +116,16 @@ impl<M: Send + 'static> Shard<M> {
         // Not to be armed again by the completions that end them.
         core.close_listeners();
         let deadline = core.clock.now() + EXIT_CANCEL;
-        self.completions.clear();
-        while core.ring.in_flight() > 0 {
+        loop {
+            // What they bring is nobody's any more; descriptors of connections accepted this late would stay open otherwise.
+            for completion in self.completions.drain(..) {
+                if completion.data.kind() == Kind::Accept {
+                    drop(core.on_accept(completion));
+                }
+            }
+            if core.ring.in_flight() == 0 {
+                return Ok(());
+            }
             if core.clock.now() >= deadline {
                 let text = format!("{} operations did not end", core.ring.in_flight());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
@@ -128,14 +133,7 @@ impl<M: Send + 'static> Shard<M> {
             let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
             core.ring.submit_silent(cancel, UserData::new(Kind::Ignored, 0, 0));
             core.ring.enter(Wait::Completion(Some(CANCEL_AGAIN)))?;
-            // What they bring is nobody's any more; descriptors of connections accepted this late would stay open otherwise.
             core.ring.reap(&mut self.completions);
-            for completion in self.completions.drain(..) {
-                if completion.data.kind() == Kind::Accept {
-                    drop(core.on_accept(completion));
-                }
-            }
         }
-        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! ```
 //! One `io_uring_enter` a turn: it submits, lets the kernel post completions, and sleeps if nothing is due.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -31,7 +32,9 @@ pub(super) struct Shard<M> {
     pub(super) buffers: ReceiveBuffers,
     /// Where the kernel puts the count of the event descriptor.
     wake_count: Box<u64>,
-    pub(super) completions: Vec<Completion>,
+    /// Reaped and not handled yet. They stay here while a service runs: were they lost in its panic, so would be the
+    /// descriptors of the connections just accepted.
+    pub(super) completions: VecDeque<Completion>,
     pub(super) shared: Arc<Shared>,
     stop_told: bool,
     /// The read of the event descriptor has completed and is to be armed again.
@@ -65,7 +68,7 @@ impl<M: Send + 'static> Shard<M> {
             driver: Driver { core, desk },
             buffers,
             wake_count: Box::new(0),
-            completions: Vec::new(),
+            completions: VecDeque::new(),
             shared,
             stop_told: false,
             woken: true,
@@ -96,15 +99,12 @@ impl<M: Send + 'static> Shard<M> {
     /// Delivers everything that has happened. True if there was anything.
     fn turn(&mut self, service: &mut dyn Service<M>) -> bool {
         self.driver.core.begin_turn();
-        let mut completions = std::mem::take(&mut self.completions);
-        completions.clear();
-        self.driver.core.ring.reap(&mut completions);
+        self.driver.core.ring.reap(&mut self.completions);
         // After reaping, before handling: what a shard mailed before it answered a peer is seen before what the peer does next.
         let mut any = self.deliver_mail(service);
-        for completion in completions.drain(..) {
+        while let Some(completion) = self.completions.pop_front() {
             any |= self.deliver_completion(service, completion);
         }
-        self.completions = completions;
         for _ in 0..self.driver.core.later.len() {
             let Some(notice) = self.driver.core.later.pop_front() else { break };
             any = true;
