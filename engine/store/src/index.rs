@@ -115,6 +115,21 @@ impl Index {
         all
     }
 
+    /// Drops the entries of records below `log_min`, which the log is about to lose. Queues stay, with their max offsets.
+    pub fn forget_below(&mut self, log_min: LogOffset) {
+        self.entries = 0;
+        for (_, queue) in &mut self.queues {
+            queue.forget_below(log_min);
+            self.entries += queue.entry_count();
+        }
+    }
+
+    /// Store time of the oldest visible entry of all queues.
+    pub fn earliest_store_time(&self) -> Option<i64> {
+        let first = |queue: &Queue| queue.visible_entry(queue.min_offset()).map(|e| e.store_timestamp);
+        self.queues.iter().filter_map(|(_, queue)| first(queue)).min()
+    }
+
     /// Makes everything visible: after recovery, when all that is in the log counts.
     pub fn reveal_all(&mut self) {
         for (_, queue) in &mut self.queues {

@@ -214,7 +214,7 @@ impl Store {
         self.find(topic, queue_id).map(Queue::max_offset)
     }
 
-    /// Search by store time, see [`Boundary`]; clamped to [min, max]. `None` if the queue is unknown; 0 if it is empty.
+    /// Search by store time, see [`Boundary`]; clamped to [min, max]. `None` if the queue is unknown.
     #[must_use]
     pub fn offset_by_time(
         &self,
@@ -274,6 +274,15 @@ impl Store {
     #[must_use]
     pub fn log_max(&self) -> LogOffset {
         self.acknowledged
+    }
+
+    /// Forgets every record below `log_min`, the start of a segment that is acknowledged or older: queues' min offsets move, max
+    /// offsets stay. To be called before the segments below it are taken from [`Segments`].
+    #[allow(dead_code, reason = "retention calls it")]
+    pub(crate) fn forget_below(&mut self, log_min: LogOffset) {
+        assert!(log_min <= self.acknowledged, "only what is acknowledged is old enough to be forgotten");
+        self.index.forget_below(log_min);
+        self.log_earliest_store_time = self.index.earliest_store_time();
     }
 
     /// Counters.

@@ -71,6 +71,16 @@ impl Chunk {
         true
     }
 
+    /// Drops the entries before a queue offset of this chunk.
+    pub fn drop_below(&mut self, queue_offset: i64) {
+        let gone = usize::try_from(queue_offset.min(self.end()) - self.first).unwrap_or(0);
+        self.entries.drain(..gone);
+        self.first += gone as i64;
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to_fit();
+        }
+    }
+
     /// The entry at a queue offset of this chunk.
     pub fn get(&self, queue_offset: i64) -> Option<Entry> {
         let place = usize::try_from(queue_offset.checked_sub(self.first)?).ok()?;

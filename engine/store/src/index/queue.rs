@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Entry;
 use super::chunk::Chunk;
+use crate::offset::LogOffset;
 use crate::read::Boundary;
 
 pub(crate) struct Queue {
@@ -88,26 +89,35 @@ impl Queue {
         if offset < self.visible { self.entry(offset) } else { None }
     }
 
-    /// Search by store time among visible entries, clamped to [min, max]; 0 for an empty queue.
+    /// Drops the entries whose records start below `log_min`. A queue that loses all of them keeps its place: min is then max.
+    pub fn forget_below(&mut self, log_min: LogOffset) {
+        let first_kept = self.first_where(|entry| entry.offset >= log_min).min(self.visible);
+        while self.full.front().is_some_and(|chunk| chunk.end() <= first_kept) {
+            self.full.pop_front();
+        }
+        self.full.front_mut().unwrap_or(&mut self.last).drop_below(first_kept);
+    }
+
+    /// Search by store time among visible entries, clamped to [min, max].
     /// Store times never go back within a log, so bisection is exact.
     pub fn offset_by_time(&self, timestamp: i64, boundary: Boundary) -> i64 {
         let (min, max) = (self.min_offset(), self.visible);
         if min == max {
-            return 0;
+            return min;
         }
         match boundary {
-            Boundary::Lower => self.first_stored(|time| time >= timestamp),
-            Boundary::Upper => (self.first_stored(|time| time > timestamp) - 1).max(min),
+            Boundary::Lower => self.first_where(|entry| entry.store_timestamp >= timestamp),
+            Boundary::Upper => (self.first_where(|entry| entry.store_timestamp > timestamp) - 1).max(min),
         }
     }
 
-    /// The smallest visible offset whose time is `late`, max offset if none is. `late` must be monotone.
-    fn first_stored(&self, late: impl Fn(i64) -> bool) -> i64 {
+    /// The smallest visible offset whose entry is `late`, max offset if none is. `late` must be monotone.
+    fn first_where(&self, late: impl Fn(&Entry) -> bool) -> i64 {
         let (mut low, mut high) = (self.min_offset(), self.visible);
         while low < high {
             let middle = low + (high - low) / 2;
-            let time = self.entry(middle).expect("offsets between min and max have entries").store_timestamp;
-            if late(time) {
+            let entry = self.entry(middle).expect("offsets between min and max have entries");
+            if late(&entry) {
                 high = middle;
             } else {
                 low = middle + 1;
@@ -120,7 +130,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offset::LogOffset;
 
     fn queue(first: i64, times: &[i64]) -> Queue {
         let mut queue = Queue::new(Arc::from("t"), 0, first);
@@ -157,7 +166,7 @@ mod tests {
         check_time(&times, 301, 15, 14);
         check_time(&times, i64::MAX, 15, 14);
         check_time(&times, i64::MIN, 10, 10);
-        check_time(&[], 100, 0, 0);
+        check_time(&[], 100, 10, 10);
     }
 
     #[test]
@@ -182,6 +191,22 @@ mod tests {
         assert_eq!(queue.visible_entry(5003), None, "not revealed");
         assert_eq!(queue.entry(5003).expect("pushed").tags_code, 9);
         assert_eq!(queue.entry(5004), None);
+    }
+
+    #[test]
+    fn what_the_log_forgets_the_queue_forgets() {
+        let times: Vec<i64> = (0..5000).collect();
+        let mut queue = queue(3, &times);
+        queue.forget_below(LogOffset(0));
+        assert_eq!(queue.min_offset(), 3);
+        queue.forget_below(LogOffset(120_050));
+        assert_eq!((queue.min_offset(), queue.max_offset(), queue.entry_count()), (1204, 5003, 3799));
+        assert_eq!(queue.visible_entry(1203), None);
+        assert_eq!(queue.visible_entry(1204).expect("kept").offset, LogOffset(120_100));
+        assert_eq!(queue.visible_entry(5002).expect("kept").store_timestamp, 4999);
+        queue.forget_below(LogOffset(1 << 40));
+        assert_eq!((queue.min_offset(), queue.max_offset(), queue.next_offset()), (5003, 5003, 5003));
+        assert_eq!(queue.offset_by_time(0, Boundary::Lower), 5003);
     }
 
     #[test]
