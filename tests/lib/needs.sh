@@ -13,6 +13,10 @@ need_package() {
   return 1
 }
 
+need_file_systems() {
+  need_package mkfs.ext4 e2fsprogs && need_package mkfs.xfs xfsprogs
+}
+
 need_java() {
   need_package javac default-jdk-headless && need_package mvn maven || return 1
   local major

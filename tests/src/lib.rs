@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod badinput;
-pub mod crash;
+pub mod durability;
 pub mod process;
 pub mod simulation;
 pub mod wire;

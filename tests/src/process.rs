@@ -5,6 +5,7 @@
     reason = "a test harness outside the reactor: starts and watches real processes"
 )]
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -26,23 +27,118 @@ pub struct Server {
     log: PathBuf,
 }
 
+/// What is started as the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Our `mqbroker`.
+    RingMq,
+    /// The Apache broker, from a folder of its jars.
+    Apache {
+        /// Where `rocketmq-broker-*.jar` and what it needs lie.
+        jars: PathBuf,
+    },
+}
+
+/// How a broker is started; the same every time, on any port.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    program: Program,
+    folder: PathBuf,
+    store: PathBuf,
+    settings: Vec<(String, String)>,
+    tied: bool,
+}
+
+impl Broker {
+    /// With its configuration and its log in `folder`, its store in `folder/store`.
+    pub fn new(program: Program, folder: &Path) -> Self {
+        let (folder, store) = (folder.to_owned(), folder.join("store"));
+        Broker { program, folder, store, settings: Vec::new(), tied: false }
+    }
+
+    /// Puts the store elsewhere.
+    #[must_use]
+    pub fn store(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.store);
+        self
+    }
+
+    /// Adds properties.
+    #[must_use]
+    pub fn settings(mut self, settings: &[(&str, &str)]) -> Self {
+        self.settings.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self
+    }
+
+    /// The kernel kills it when the thread that started it ends, however that happens (`setpriv`, util-linux).
+    #[must_use]
+    pub fn tied_to_this_thread(mut self) -> Self {
+        self.tied = true;
+        self
+    }
+
+    /// Starts it without waiting for an answer.
+    ///
+    /// # Panics
+    /// There is nothing to start.
+    pub fn launch(&self, port: u16) -> Server {
+        let mut properties = format!(
+            "listenPort={port}\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\n\
+             brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\nautoCreateTopicEnable=true\n\
+             storePathRootDir={}\n",
+            self.store.display()
+        );
+        for (key, value) in &self.settings {
+            properties.push_str(&format!("{key}={value}\n"));
+        }
+        let (name, mut command) = match &self.program {
+            Program::RingMq => ("mqbroker", vec![binary_path("mqbroker").into_os_string()]),
+            Program::Apache { jars } => {
+                properties.push_str(&format!(
+                    "haListenPort={}\nstorePathCommitLog={}\n",
+                    port + 1,
+                    self.store.join("commitlog").display()
+                ));
+                ("apache-broker", apache_command(jars, &self.folder))
+            }
+        };
+        if self.tied {
+            command.splice(0..0, ["setpriv", "--pdeathsig", "KILL"].map(OsString::from));
+        }
+        Server::launch(name, &command, &self.folder, port, &properties)
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Panics
+    /// It does not; the message holds the end of its log.
+    pub fn start(&self, port: u16) -> Server {
+        let mut server = self.launch(port);
+        server.await_answers();
+        server
+    }
+}
+
+/// The JVM with what Apache's own start script sets, and a heap that leaves room for others.
+fn apache_command(jars: &Path, folder: &Path) -> Vec<OsString> {
+    const OPENED: [&str; 4] = ["java.nio", "sun.nio.ch", "java.lang", "java.util"];
+    let mut command: Vec<OsString> = vec!["java".into()];
+    command.extend(OPENED.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED").into()));
+    command.extend(["-server", "-Xms1g", "-Xmx1g", "-Xmn512m", "-XX:MaxDirectMemorySize=1g"].map(Into::into));
+    command.push(format!("-Duser.home={}", folder.display()).into());
+    command.push("-cp".into());
+    command.push(format!("{}/*", jars.display()).into());
+    command.push("org.apache.rocketmq.broker.BrokerStartup".into());
+    command
+}
+
 impl Server {
     /// Starts `mqbroker` with its store in `folder` and waits until it answers. `settings` are added to its properties.
     ///
     /// # Panics
     /// It does not start; the message holds the end of its log.
     pub fn broker(folder: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
-        let store = folder.join("store");
-        let mut properties = format!(
-            "listenPort={port}\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\n\
-             brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\nautoCreateTopicEnable=true\n\
-             storePathRootDir={}\n",
-            store.display()
-        );
-        for (key, value) in settings {
-            properties.push_str(&format!("{key}={value}\n"));
-        }
-        Self::start("mqbroker", folder, port, &properties)
+        Broker::new(Program::RingMq, folder).settings(settings).start(port)
     }
 
     /// Starts `mqnamesrv` with its files in `folder`.
@@ -52,33 +148,39 @@ impl Server {
     pub fn name_server(folder: &Path, port: u16) -> Self {
         let kv = folder.join("kvConfig.json");
         let properties = format!("listenPort={port}\nbindAddress=127.0.0.1\nkvConfigPath={}\n", kv.display());
-        Self::start("mqnamesrv", folder, port, &properties)
+        let command = [binary_path("mqnamesrv").into_os_string()];
+        let mut server = Self::launch("mqnamesrv", &command, folder, port, &properties);
+        server.await_answers();
+        server
     }
 
-    fn start(binary: &str, folder: &Path, port: u16, properties: &str) -> Self {
+    fn launch(name: &str, command: &[OsString], folder: &Path, port: u16, properties: &str) -> Self {
         fs::create_dir_all(folder).expect("a folder for the server");
-        let configuration = folder.join(format!("{binary}.conf"));
+        let configuration = folder.join(format!("{name}.conf"));
         fs::write(&configuration, properties).expect("the server's configuration");
-        let log = folder.join(format!("{binary}.log"));
+        let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).expect("the server's log");
         let errors = output.try_clone().expect("the server's log");
-        let child = Process::new(binary_path(binary))
+        let child = Process::new(&command[0])
+            .args(&command[1..])
             .arg("-c")
             .arg(&configuration)
+            .env("ROCKETMQ_HOME", folder)
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("{binary} does not start: {error}; build it with `cargo build --release` first")
+                panic!("{name} does not start: {error}; build it with `cargo build --release` first")
             });
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Server { child, address, log };
-        server.await_answers();
-        server
+        Server { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log }
     }
 
-    fn await_answers(&mut self) {
+    /// Waits until it answers.
+    ///
+    /// # Panics
+    /// It ends or is too slow; the message holds the end of its log.
+    pub fn await_answers(&mut self) {
         const UNKNOWN_REQUEST: i32 = 9_999;
         let started = Instant::now();
         loop {
@@ -113,6 +215,35 @@ impl Server {
         assert!(self.is_alive(), "the server had ended by itself: {}", self.log_tail());
         self.child.kill().expect("kill -9");
         self.child.wait().expect("the killed process");
+    }
+
+    /// kill -9, also of one that has ended by itself.
+    ///
+    /// # Panics
+    /// The kernel does not take it away.
+    pub fn kill_if_alive(&mut self) {
+        if self.is_alive() {
+            self.kill();
+        }
+    }
+
+    /// SIGTERM, and waits for the orderly end.
+    ///
+    /// # Panics
+    /// It had ended before, does not end within 60 s, or ends with a failure.
+    pub fn stop(&mut self) {
+        assert!(self.is_alive(), "the server had ended by itself: {}", self.log_tail());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("SIGTERM");
+        let asked = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the status of the server") {
+                break status;
+            }
+            assert!(asked.elapsed() < START_LIMIT, "the server does not stop: {}", self.log_tail());
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.success(), "the server stopped with {status}: {}", self.log_tail());
     }
 
     /// The last lines that it wrote.

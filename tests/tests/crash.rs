@@ -1,11 +1,11 @@
-//! kill -9 under load on the real disk; see `ringmq_tests::crash` for what a round is and what is checked.
+//! kill -9 under load on the real disk; see `ringmq_tests::durability` for what a round is and what is checked.
 //!
 //! | environment | meaning | default |
 //! |---|---|---|
 //! | `RINGMQ_CRASH_KILLS` | kills per flush type | 25, with `RINGMQ_LONG` 250 |
 //! | `RINGMQ_CRASH_SEED` | chooses moments, sizes and queues | 1 |
 
-use ringmq_tests::crash;
+use ringmq_tests::durability::kills;
 
 fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -18,7 +18,7 @@ fn every_promise_outlives_kills(flush_disk_type: &str) {
     let kills =
         setting("RINGMQ_CRASH_KILLS", if std::env::var_os("RINGMQ_LONG").is_some() { 250 } else { 25 });
     let kills = u32::try_from(kills).expect("a sensible number of kills");
-    let totals = crash::run(flush_disk_type, kills, setting("RINGMQ_CRASH_SEED", 1));
+    let totals = kills::run(flush_disk_type, kills, setting("RINGMQ_CRASH_SEED", 1));
     println!(
         "{flush_disk_type}: {} kills, {} messages acknowledged, {} stored, {} read back, {} offsets committed, longest start {:?}",
         totals.kills, totals.acknowledged, totals.stored, totals.read, totals.commits, totals.start_max

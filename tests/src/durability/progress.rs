@@ -1,5 +1,5 @@
 //! A consumer that reads every queue in turn and commits how far it came, and what must be left of its offsets after a
-//! kill: never more than it committed, never more than the queue has, and no older than the persistence interval.
+//! restart: never more than it committed, never more than the queue has, and no older than the persistence interval.
 
 #![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
 
@@ -12,7 +12,7 @@ use ringmq_remoting::FieldValue;
 use ringmq_remoting::code::{request, response};
 
 use super::model::{Model, Queue};
-use super::{QUEUES, TOPICS};
+use super::{Fault, FaultKind, QUEUES, Refusal, TOPICS, expect_after};
 use crate::wire::{Connection, Pull};
 
 const GROUP: &str = "crash_consumer";
@@ -43,7 +43,17 @@ pub struct Progress {
 /// A running consumer; it ends when the broker does.
 #[derive(Debug)]
 pub struct Consumer {
-    thread: JoinHandle<(Vec<Commit>, BTreeMap<Queue, i64>)>,
+    thread: JoinHandle<Consumed>,
+}
+
+/// What one round's consumer did.
+#[derive(Debug)]
+struct Consumed {
+    commits: Vec<Commit>,
+    /// The last offset asked to be committed, acknowledged or not.
+    asked: BTreeMap<Queue, i64>,
+    /// Why it stopped, if the broker told it.
+    refused: Option<Refusal>,
 }
 
 impl Progress {
@@ -55,22 +65,30 @@ impl Progress {
     /// Compares the broker's offsets after a restart with what was committed.
     ///
     /// # Panics
-    /// An offset went too far back, or beyond what was committed, or beyond the queue.
-    pub fn check_after_restart(&mut self, connection: &mut Connection, model: &Model) {
+    /// The broker does not answer.
+    pub fn check_after_restart(&mut self, connection: &mut Connection, model: &Model) -> Vec<Fault> {
+        let mut faults = Vec::new();
         for queue in queues() {
             let offset = committed(connection, queue);
-            let (least, most) =
-                (self.least.get(&queue).copied().unwrap_or(0), self.most.get(&queue).copied().unwrap_or(0));
-            assert!(
-                offset >= least,
-                "{queue:?}: offset {least} was committed long before the kill, {offset} is left"
-            );
-            assert!(offset <= most, "{queue:?}: offset {offset}, but never more than {most} was committed");
+            let least = self.least.get(&queue).copied().unwrap_or(0);
+            let most = self.most.get(&queue).copied().unwrap_or(0);
             let max = model.max_offset(queue);
-            assert!(offset <= max, "{queue:?}: offset {offset} is beyond the queue's {max} messages");
+            let mut note = |detail: String| faults.push(Fault::new(FaultKind::Offset, detail));
+            if offset < least {
+                note(format!(
+                    "{queue:?}: offset {least} was committed long before the end, {offset} is left"
+                ));
+            }
+            if offset > most {
+                note(format!("{queue:?}: offset {offset}, but never more than {most} was committed"));
+            }
+            if offset > max {
+                note(format!("{queue:?}: offset {offset} is beyond the queue's {max} messages"));
+            }
             self.resume.insert(queue, offset);
             self.least.insert(queue, offset);
         }
+        faults
     }
 
     /// Goes on consuming from where the broker said.
@@ -79,20 +97,21 @@ impl Progress {
         Consumer { thread: thread::spawn(move || consume_until_killed(address, resume)) }
     }
 
-    /// Waits for the consumer after the broker was killed, not before `killed`.
+    /// Waits for the consumer after the broker was killed; `ended` is when its trouble began.
     ///
     /// # Panics
-    /// A pull or a commit was refused.
-    pub fn finish(&mut self, consumer: Consumer, killed: Instant) {
-        let (commits, asked) = consumer.thread.join().expect("the consumer");
-        self.commits += commits.len() as u64;
-        for commit in commits {
-            if commit.at + LOSS_MAX < killed {
+    /// A pull or a commit was refused before that.
+    pub fn finish(&mut self, consumer: Consumer, ended: Instant) {
+        let consumed = consumer.thread.join().expect("the consumer");
+        expect_after(ended, consumed.refused.as_slice());
+        self.commits += consumed.commits.len() as u64;
+        for commit in consumed.commits {
+            if commit.at + LOSS_MAX < ended {
                 let least = self.least.entry(commit.queue).or_insert(0);
                 *least = (*least).max(commit.offset);
             }
         }
-        for (queue, offset) in asked {
+        for (queue, offset) in consumed.asked {
             let most = self.most.entry(queue).or_insert(0);
             *most = (*most).max(offset);
         }
@@ -120,24 +139,23 @@ fn committed(connection: &mut Connection, queue: Queue) -> i64 {
     }
 }
 
-fn consume_until_killed(
-    address: SocketAddr,
-    mut next: BTreeMap<Queue, i64>,
-) -> (Vec<Commit>, BTreeMap<Queue, i64>) {
-    let mut commits = Vec::new();
-    let mut asked = next.clone();
+fn consume_until_killed(address: SocketAddr, mut next: BTreeMap<Queue, i64>) -> Consumed {
+    let mut consumed = Consumed { commits: Vec::new(), asked: next.clone(), refused: None };
     let mut connection = Connection::connect(address).expect("a connection for the consumer");
     loop {
         for queue in queues() {
             let offset = next[&queue];
             let pull = Pull { group: GROUP, topic: TOPICS[queue.0], queue_id: queue.1, offset, count: 32 };
-            let Ok(answer) = connection.call_pull(&pull) else { return (commits, asked) };
+            let Ok(answer) = connection.call_pull(&pull) else { return consumed };
             let reached = match answer.code {
                 response::SUCCESS => answer.long("nextBeginOffset"),
                 response::PULL_NOT_FOUND => continue,
-                _ => panic!("a pull at {offset} was refused: {answer:?}"),
+                _ => {
+                    consumed.refused = Some(Refusal { at: Instant::now(), answer });
+                    return consumed;
+                }
             };
-            asked.insert(queue, reached);
+            consumed.asked.insert(queue, reached);
             let fields = [
                 ("consumerGroup", FieldValue::Str(GROUP)),
                 ("topic", FieldValue::Str(TOPICS[queue.0])),
@@ -145,10 +163,14 @@ fn consume_until_killed(
                 ("commitOffset", FieldValue::Int(reached)),
             ];
             let Ok(answer) = connection.call(request::UPDATE_CONSUMER_OFFSET, &fields, &[]) else {
-                return (commits, asked);
+                return consumed;
             };
-            assert_eq!(answer.code, response::SUCCESS, "a commit was refused: {answer:?}");
-            commits.push(Commit { queue, offset: reached, at: Instant::now() });
+            let at = Instant::now();
+            if answer.code != response::SUCCESS {
+                consumed.refused = Some(Refusal { at, answer });
+                return consumed;
+            }
+            consumed.commits.push(Commit { queue, offset: reached, at });
             next.insert(queue, reached);
         }
     }

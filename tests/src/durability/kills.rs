@@ -1,33 +1,16 @@
-//! kill -9 under load, again and again, against the real broker on the real disk.
-//!
-//! One *round*: start the broker, check that everything it ever promised is there, put load on it from several
-//! connections with many requests in flight while a consumer commits its progress, kill it at a moment of chance.
-//! The store lives through all rounds of one flush type.
-//!
-//! | module | what it holds |
-//! |---|---|
-//! | [`model`] | what was promised, and the check of a broker against it |
-//! | [`load`] | connections that send with a window of requests in flight |
-//! | [`progress`] | a consumer that reads and commits, and the check of its offsets |
+//! kill -9 under load, again and again, against the real broker on the real disk. The store lives through all rounds of
+//! one flush type.
 
-pub mod load;
-pub mod model;
-pub mod progress;
+#![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::load::{Effort, Load};
+use super::model::{Model, Promised, Reach};
+use super::progress::{self, Progress};
+use super::{QUEUES, Random, SENDERS, TOPICS, expect_none};
 use crate::process::{Server, fresh_folder, remove_folder, unused_broker_port};
 use crate::wire::Connection;
-use load::Load;
-use model::{Model, Reach};
-use progress::Progress;
-
-/// Topics that the load writes to.
-pub const TOPICS: [&str; 3] = ["crash_a", "crash_b", "crash_c"];
-/// Queues of each.
-pub const QUEUES: i32 = 4;
-/// Connections that send.
-const SENDERS: u64 = 4;
 
 /// What one flush type went through.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +33,6 @@ pub struct Totals {
 ///
 /// # Panics
 /// A promise is broken; the message says which, and the store stays for a look.
-#[allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
 pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
     let folder = fresh_folder(&format!("crash-{flush_disk_type}"));
     println!("{flush_disk_type}: seed {seed}, store in {}", folder.display());
@@ -65,7 +47,7 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
     let mut progress = Progress::default();
     let mut totals = Totals::default();
     for round in 0..=rounds {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let mut server = Server::broker(&folder, unused_broker_port(), &settings);
         totals.start_max = totals.start_max.max(started.elapsed());
         let address = server.address();
@@ -77,8 +59,10 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
         }
         // Old messages are read again in every fifth round and at the end, new ones in each.
         let reach = if round % 5 == 0 || round == rounds { Reach::Everything } else { Reach::News };
-        totals.read += model.check(&mut connection, reach);
-        progress.check_after_restart(&mut connection, &model);
+        let checked = model.check(&mut connection, reach);
+        expect_none(&checked.faults);
+        totals.read += checked.read;
+        expect_none(&progress.check_after_restart(&mut connection, &model));
         if round == rounds {
             break; // the last start only proves the last kill
         }
@@ -86,41 +70,21 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
         if round % 5 == 4 {
             std::thread::sleep(progress::LOSS_MAX * 2); // committed offsets become due on disk
         }
-        let load = Load::start(address, SENDERS, random.number(), round);
+        let load = Load::start(address, Effort::FULL, random.number(), round);
         std::thread::sleep(Duration::from_millis(30 + random.number() % 250));
-        let killed = std::time::Instant::now();
+        let killed = Instant::now();
         server.kill();
         totals.kills += 1;
-        totals.acknowledged += model.add(load.finish());
+        totals.acknowledged += model.add(load.finish(killed), Promised::Everything);
         progress.finish(consumer, killed);
     }
     totals.stored = model.stored();
     totals.commits = progress.commits();
     assert!(
-        totals.acknowledged > u64::from(rounds) * 20,
+        totals.acknowledged > u64::from(rounds) * SENDERS * 5,
         "a load that sends nothing proves nothing: {totals:?}"
     );
     assert!(totals.commits > u64::from(rounds), "a consumer that commits nothing proves nothing: {totals:?}");
     remove_folder(&folder);
     totals
-}
-
-/// A splitmix sequence: small, seeded, the same everywhere.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// From a seed.
-    pub fn new(seed: u64) -> Self {
-        Random(seed)
-    }
-
-    /// The next number.
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
 }

@@ -1,24 +1,41 @@
 //! Load with many requests in flight: each connection keeps a window of sends open and notes every acknowledgement.
 
+#![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use ringmq_remoting::code::response;
 use ringmq_remoting::record::batch;
 
 use super::model::{MessageNumber, Queue};
-use super::{QUEUES, Random, TOPICS};
+use super::{QUEUES, Random, Refusal, SENDERS, TOPICS, expect_after};
 use crate::wire::{Answer, Connection, Send};
 
-/// Requests that one connection has in flight.
-const WINDOW: usize = 64;
 /// One request of so many is a batch.
 const BATCH_EVERY: u64 = 8;
 /// Messages of a batch.
 const BATCH_MESSAGES: u64 = 5;
-/// Messages that one connection sends at most in one round.
-const MESSAGES_MAX: u64 = 20_000;
+/// Refusals after which a sender only waits for the end.
+const REFUSALS_MAX: usize = 1_000;
+
+/// How hard the load drives.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Requests that one connection has in flight.
+    pub window: usize,
+    /// Messages that one connection sends at most in one round.
+    pub messages_max: u64,
+}
+
+impl Effort {
+    /// As fast as it goes.
+    pub const FULL: Effort = Effort { window: 64, messages_max: 20_000 };
+    /// Lasts for a second without filling the disk.
+    pub const LASTING: Effort = Effort { window: 4, messages_max: 20_000 };
+}
 
 /// A message that the broker has promised to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +46,8 @@ pub struct Acknowledged {
     pub offset: i64,
     /// Which.
     pub number: MessageNumber,
+    /// When the acknowledgement came.
+    pub at: Instant,
 }
 
 /// What became of one round's load.
@@ -38,6 +57,8 @@ pub struct Outcome {
     pub sent: Vec<MessageNumber>,
     /// What was acknowledged of it.
     pub acknowledged: Vec<Acknowledged>,
+    /// Answers that were neither success nor a refusal for load.
+    pub refused: Vec<Refusal>,
 }
 
 /// Running senders; they end when the broker does.
@@ -47,29 +68,30 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts so many connections. Numbers of messages are unique over rounds and connections.
-    #[allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
-    pub fn start(address: SocketAddr, senders: u64, seed: u64, round: u32) -> Self {
-        let threads = (0..senders)
+    /// Starts the connections. Numbers of messages are unique over rounds and connections.
+    pub fn start(address: SocketAddr, effort: Effort, seed: u64, round: u32) -> Self {
+        let threads = (0..SENDERS)
             .map(|sender| {
-                let first = (u64::from(round) * senders + sender + 1) << 32;
-                thread::spawn(move || send_until_killed(address, Random::new(seed ^ sender), first))
+                let first = (u64::from(round) * SENDERS + sender + 1) << 32;
+                thread::spawn(move || send_until_killed(address, effort, Random::new(seed ^ sender), first))
             })
             .collect();
         Load { threads }
     }
 
-    /// Waits for the senders, after the broker was killed.
+    /// Waits for the senders, after the broker was killed; `ended` is when its trouble began.
     ///
     /// # Panics
-    /// A sender was refused, or answered what it had not asked.
-    pub fn finish(self) -> Outcome {
+    /// A sender was refused before that, or answered what it had not asked.
+    pub fn finish(self, ended: Instant) -> Outcome {
         let mut all = Outcome::default();
         for thread in self.threads {
             let outcome = thread.join().expect("a sender");
             all.sent.extend(outcome.sent);
             all.acknowledged.extend(outcome.acknowledged);
+            all.refused.extend(outcome.refused);
         }
+        expect_after(ended, &all.refused);
         all
     }
 }
@@ -92,13 +114,21 @@ struct InFlight {
     numbers: std::ops::Range<MessageNumber>,
 }
 
-fn send_until_killed(address: SocketAddr, mut random: Random, first: MessageNumber) -> Outcome {
+fn send_until_killed(
+    address: SocketAddr,
+    effort: Effort,
+    mut random: Random,
+    first: MessageNumber,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut in_flight: BTreeMap<i32, InFlight> = BTreeMap::new();
     let mut connection = Connection::connect(address).expect("a connection for the load");
     let mut next = first;
     loop {
-        while in_flight.len() < WINDOW && next - first < MESSAGES_MAX {
+        while in_flight.len() < effort.window
+            && next - first < effort.messages_max
+            && outcome.refused.len() < REFUSALS_MAX
+        {
             let queue =
                 ((random.number() % TOPICS.len() as u64) as usize, (random.number() % QUEUES as u64) as i32);
             let count = if random.number().is_multiple_of(BATCH_EVERY) { BATCH_MESSAGES } else { 1 };
@@ -140,19 +170,20 @@ fn send(
     })
 }
 
-/// Notes an acknowledgement. A refusal for load is no promise; any other is a failure of the test.
+/// Notes an answer. A refusal for load is no promise, and nothing to be told.
 fn note(outcome: &mut Outcome, in_flight: &mut BTreeMap<i32, InFlight>, answer: &Answer) {
     let asked =
         in_flight.remove(&answer.opaque).unwrap_or_else(|| panic!("answered what was not asked: {answer:?}"));
+    let at = Instant::now();
     match answer.code {
         response::SUCCESS => {
             assert_eq!(answer.long("queueId"), i64::from(asked.queue.1), "{answer:?}");
             let offsets = answer.long("queueOffset")..;
             for (offset, number) in offsets.zip(asked.numbers) {
-                outcome.acknowledged.push(Acknowledged { queue: asked.queue, offset, number });
+                outcome.acknowledged.push(Acknowledged { queue: asked.queue, offset, number, at });
             }
         }
         response::SYSTEM_BUSY => {}
-        _ => panic!("a send was refused: {answer:?}"),
+        _ => outcome.refused.push(Refusal { at, answer: answer.clone() }),
     }
 }
