@@ -6,19 +6,26 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
-use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::mapping::Region;
+
 /// Unit of direct I/O: offsets, lengths and addresses are multiples of it.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Owned, zeroed, page-aligned memory. Given back to the allocator (or unmapped) on drop.
-struct Memory {
+/// Page-aligned memory that nobody else writes. Given back on drop, or when the last user of its region lets go.
+pub(crate) struct Memory {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
+    owner: Owner,
+}
+
+enum Owner {
+    Allocator(Layout),
+    Region { _held: Arc<Region> },
 }
 
 // SAFETY: `Memory` is plain owned memory; the pointer is not tied to a thread. Shared access goes through `Block` and
@@ -28,7 +35,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         assert!(
             bytes > 0 && bytes.is_multiple_of(PAGE_BYTES),
             "{bytes} bytes is not a positive number of pages"
@@ -37,14 +44,26 @@ impl Memory {
         // SAFETY: the layout has a non-zero size (asserted above).
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, layout }
+        Self { start, bytes, owner: Owner::Allocator(layout) }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A part of a region that the caller lends out this once.
+    pub(crate) fn in_region(region: &Arc<Region>, from: usize, bytes: usize) -> Self {
+        assert!(from + bytes <= region.len(), "{from} + {bytes} of {}", region.len());
+        Self { start: region.at(from), bytes, owner: Owner::Region { _held: Arc::clone(region) } }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc_zeroed` with this very layout and is freed once, here.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        if let Owner::Allocator(layout) = self.owner {
+            // SAFETY: `start` came from `alloc_zeroed` with this very layout and is freed once, here.
+            unsafe { dealloc(self.start.as_ptr(), layout) }
+        }
     }
 }
 
@@ -64,7 +83,7 @@ impl AlignedBuffer {
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "never empty")]
     pub fn len(&self) -> usize {
-        self.memory.layout.size()
+        self.memory.bytes
     }
 
     /// Address of the first byte, for drivers.
@@ -118,25 +137,25 @@ pub struct Block {
 
 impl Block {
     /// Zeroed memory that is not registered. Services use [`crate::Io::block`].
-    pub(crate) fn new(bytes: usize) -> io::Result<Self> {
-        Self::with_registration(bytes, |_| (None, None))
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self::with_registration(Memory::new(bytes), |_| (None, None))
     }
 
-    /// As [`Block::new`], after `register` was given the address and could return a registered-buffer index.
+    /// A block of that memory, nothing of it published, after `register` was given the address and could return a
+    /// registered-buffer index.
     pub(crate) fn with_registration(
-        bytes: usize,
+        memory: Memory,
         register: impl FnOnce(*mut u8) -> (Option<u16>, Option<Box<dyn Registration>>),
-    ) -> io::Result<Self> {
-        let memory = Memory::new(bytes);
+    ) -> Self {
         let (registered, registration) = register(memory.start.as_ptr());
         let shared = Arc::new(Shared { memory, registered, _registration: registration });
-        Ok(Self { shared, published: 0 })
+        Self { shared, published: 0 }
     }
 
     /// Size in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared.memory.layout.size()
+        self.shared.memory.bytes
     }
 
     /// Bytes published so far, from the front.
@@ -272,7 +291,7 @@ mod tests {
 
     #[test]
     fn published_bytes_stay_while_the_block_fills() {
-        let mut block = Block::new(PAGE_BYTES).expect("memory");
+        let mut block = Block::new(PAGE_BYTES);
         block.spare()[..3].copy_from_slice(b"abc");
         block.publish(3);
         let abc = block.bytes(0, 3);
@@ -290,7 +309,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "published")]
     fn unpublished_bytes_are_not_handed_out() {
-        let block = Block::new(PAGE_BYTES).expect("memory");
+        let block = Block::new(PAGE_BYTES);
         let _ = block.bytes(0, 1);
     }
 }

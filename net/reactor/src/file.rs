@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use crate::{AlignedBuffer, BlockSlice, FileId};
+use crate::{AlignedBuffer, BlockSlice, FileId, Mapping};
 
 /// One operation on a file or a name. Operations in flight at the same time have no order among each other:
 /// wait for the first completion where order matters.
@@ -72,6 +72,15 @@ pub enum FileOp {
     List(PathBuf),
     /// Asks for the space of the file system that holds the path. → [`FileValue::Space`]
     Space(PathBuf),
+    /// Maps a file that lives in memory, see [`Mapping`]: on tmpfs or hugetlbfs (else `Unsupported`), a regular file that belongs to
+    /// this user and is open to nobody else (else `PermissionDenied`), which no other process has mapped (else `WouldBlock`).
+    /// → [`FileValue::Mapped`]
+    Map {
+        /// Where.
+        path: PathBuf,
+        /// `Some`: make it, with that many bytes, none of them reserved; fails if there is one. `None`: there must be one.
+        create: Option<usize>,
+    },
 }
 
 /// How to open a file. All files are opened for reading and writing, close-on-exec.
@@ -128,6 +137,8 @@ pub enum FileValue {
     Listed(Vec<DirEntry>),
     /// [`FileOp::Space`].
     Space(Space),
+    /// [`FileOp::Map`].
+    Mapped(Mapping),
     /// Every other operation.
     Done,
 }

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::{Block, ConnectionId, FileOp, ListenerId, Monotonic, Outbox, Service, ShardId, TimerId, Token};
+use crate::{
+    Block, ConnectionId, FileOp, ListenerId, Mapping, Monotonic, Outbox, Service, ShardId, TimerId, Token,
+};
 
 /// Where connections of a listener go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,16 @@ pub trait Io {
     /// # Errors
     /// When memory cannot be had.
     fn block(&mut self, bytes: usize) -> io::Result<Block>;
+
+    /// Makes a block of `bytes` of a mapping at `from`, both whole pages, registered like those of [`Io::block`]. Its content stays as
+    /// it is found, nothing of it is published; no other block will ever hold these bytes.
+    ///
+    /// # Errors
+    /// When the memory cannot be reserved.
+    ///
+    /// # Panics
+    /// If a byte was lent before, or lies outside.
+    fn block_in(&mut self, mapping: &mut Mapping, from: usize, bytes: usize) -> io::Result<Block>;
 
     /// Ends this shard after the turn: connections and files are closed, nothing more is delivered.
     fn exit(&mut self);

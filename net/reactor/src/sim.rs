@@ -29,6 +29,7 @@ mod core;
 mod disk;
 mod faults;
 mod files;
+mod memory;
 mod names;
 mod net;
 mod options;

@@ -7,8 +7,8 @@ use super::core::{Completion, Core, Due, ShardKey};
 use super::net::EndState;
 use super::process::Mailboxes;
 use crate::{
-    AcceptTo, Block, CloseMode, ConnectionId, Context, Event, FileOp, Io, ListenerId, Monotonic, Outbox,
-    Service, ShardId, TimerId, Token,
+    AcceptTo, Block, CloseMode, ConnectionId, Context, Event, FileOp, Io, ListenerId, Mapping, Monotonic,
+    Outbox, Service, ShardId, TimerId, Token,
 };
 
 pub(super) struct SimContext<'a, M> {
@@ -160,7 +160,11 @@ impl<M: Send + 'static> Io for SimContext<'_, M> {
     }
 
     fn block(&mut self, bytes: usize) -> io::Result<Block> {
-        Block::new(bytes)
+        Ok(Block::new(bytes))
+    }
+
+    fn block_in(&mut self, mapping: &mut Mapping, from: usize, bytes: usize) -> io::Result<Block> {
+        Ok(Block::with_registration(mapping.lend(from, bytes)?, |_| (None, None)))
     }
 
     fn exit(&mut self) {

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::core::{Completion, Core, Due, ShardKey};
 use super::faults::Scripted;
 use super::files::{Content, PathToDisk, Snapshot};
+use super::memory::HostMemory;
 use super::names::{Names, Node, absolute};
 use super::{DiskFaults, FaultKind, Rng};
 use crate::{FileId, FileOp, FileValue, OpenOptions, PAGE_BYTES, Space, Token, WriteData};
@@ -24,6 +25,8 @@ pub(super) struct Disk {
     handles: FxHashMap<(ShardKey, FileId), Handle>,
     operations: FxHashMap<u64, Operation>,
     next: u64,
+    /// Files that are not on the disk.
+    pub(super) memory: HostMemory,
     pub(super) capacity: u64,
     pub(super) faults: DiskFaults,
     pub(super) scripted: Scripted,
@@ -85,6 +88,7 @@ impl FileOp {
             | Self::MakeDir(path)
             | Self::SyncDir(path)
             | Self::List(path)
+            | Self::Map { path, .. }
             | Self::Space(path) => Some(path),
             Self::Rename { to, .. } => Some(to),
             _ => None,
@@ -100,6 +104,7 @@ impl FileOp {
             Self::Rename { .. } => Some(FaultKind::Rename),
             Self::SyncDir(_) => Some(FaultKind::SyncDir),
             Self::Allocate { .. } => Some(FaultKind::Allocate),
+            Self::Map { .. } => Some(FaultKind::Map),
             _ => None,
         }
     }
@@ -185,6 +190,7 @@ impl Disk {
             handles: FxHashMap::default(),
             operations: FxHashMap::default(),
             next: 0,
+            memory: HostMemory::default(),
             capacity,
             faults: DiskFaults::default(),
             scripted: Scripted::default(),
@@ -350,6 +356,7 @@ impl Disk {
                 self.names.rename(&absolute(&from), &absolute(&to))?;
                 self.collect_garbage();
             }
+            FileOp::Remove(path) if self.memory.remove(&absolute(&path)) => {}
             FileOp::Remove(path) => {
                 self.names.remove(&absolute(&path))?;
                 self.collect_garbage();
@@ -366,6 +373,9 @@ impl Disk {
             FileOp::Space(_) => {
                 let available = self.capacity.saturating_sub(self.used());
                 return Ok(FileValue::Space(Space { total: self.capacity, available }));
+            }
+            FileOp::Map { path, create } => {
+                return self.memory.map(shard, &absolute(&path), create).map(FileValue::Mapped);
             }
         }
         Ok(FileValue::Done)
@@ -469,6 +479,7 @@ impl Disk {
             let handle = self.handles.remove(&holder).expect("listed above");
             self.unlock(handle.file, holder);
         }
+        self.memory.release(whose);
         self.collect_garbage();
     }
 
@@ -511,6 +522,7 @@ impl Disk {
 
     /// The power is cut; every process of the host has been killed before.
     pub(super) fn power_cut(&mut self, rng: &mut Rng) {
+        self.memory.power_cut();
         self.names.power_cut(rng);
         self.collect_garbage();
         let mut numbers: Vec<u64> = self.files.keys().copied().collect();

@@ -37,6 +37,8 @@ pub enum FaultKind {
     SyncDir,
     /// Reserving space.
     Allocate,
+    /// Mapping a file that lives in memory.
+    Map,
 }
 
 /// Faults that were asked for one by one.

@@ -24,6 +24,10 @@ pub enum ProcessState {
 pub(super) trait AnyProcess {
     /// One turn of a shard at the present time.
     fn turn(&mut self, core: &mut Core, shard: ShardKey);
+
+    /// As much of a turn as a process makes that is killed before anything of it reaches the system: nothing is sent. To be
+    /// followed by the kill.
+    fn turn_before_kill(&mut self, core: &mut Core, shard: ShardKey);
 }
 
 /// Mail between the shards of one process. One queue per pair: order holds within it.
@@ -89,6 +93,28 @@ impl<M: Send + 'static> TypedProcess<M> {
 }
 
 impl<M: Send + 'static> AnyProcess for TypedProcess<M> {
+    fn turn_before_kill(&mut self, core: &mut Core, key: ShardKey) {
+        let mut events = std::mem::take(&mut core.shard(key).ready);
+        if matches!(events.front(), Some(Completion::Start)) {
+            return;
+        }
+        self.collect_mail(core, key);
+        let Some(mut service) = self.services[usize::from(key.shard)].take() else { return };
+        let letters = std::mem::take(&mut self.letters);
+        if letters.is_empty() && events.is_empty() {
+            return;
+        }
+        let mut context = SimContext::new(core, key, &mut self.mail);
+        for (from, message) in letters {
+            service.handle(&mut context, Event::Mail { from, message });
+        }
+        for completion in events.drain(..) {
+            context.deliver(service.as_mut(), completion);
+        }
+        service.end_of_turn(&mut context);
+        self.services[usize::from(key.shard)] = Some(service);
+    }
+
     fn turn(&mut self, core: &mut Core, key: ShardKey) {
         // Completions are reaped before the mail is drained and handled after it: causal mail.
         std::mem::swap(&mut self.events, &mut core.shard(key).ready);

@@ -2,6 +2,7 @@
 
 mod disk;
 mod mail;
+mod memory;
 mod network;
 mod tasks;
 

@@ -75,15 +75,34 @@ impl World {
     }
 
     /// Ends a process at once, as SIGKILL does. Its memory is gone; file operations in flight take effect wholly, partly or not
-    /// at all; what it had written stays; its sockets are closed by the system.
+    /// at all; what it had written stays; its sockets are closed by the system. A process that has mapped memory is killed between
+    /// two turns or in the middle of one: then some of the turn's stores are there, and nothing else of it.
     pub fn kill(&mut self, process: ProcessId) {
         if self.state(process) != ProcessState::Running {
             return;
         }
         self.note(process, "killed");
+        self.last_turn(process.0);
         self.core.processes[process.0 as usize].alive = false;
         self.core.kill_connections(process.0);
         self.end(process);
+    }
+
+    /// Every other process that has mapped memory dies in the middle of a turn.
+    fn last_turn(&mut self, process: u32) {
+        let host = self.core.processes[process as usize].host as usize;
+        let before = self.core.hosts[host].disk.memory.of(process);
+        if before.is_empty() || self.core.rng.one_in(2) {
+            return;
+        }
+        for shard in 0..self.core.processes[process as usize].shards.len() as u16 {
+            let key = ShardKey { process, shard };
+            let program = self.programs[process as usize].as_mut().expect("a running process has a program");
+            if !self.core.shard(key).exited {
+                program.turn_before_kill(&mut self.core, key);
+            }
+        }
+        self.core.hosts[host].disk.memory.keep_part(&before, &mut self.core.rng);
     }
 
     fn end(&mut self, process: ProcessId) {
@@ -203,6 +222,23 @@ impl World {
     #[must_use]
     pub fn read_file(&self, host: HostId, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         self.core.hosts[host.0 as usize].disk.read_all(path.as_ref())
+    }
+
+    /// Content of a file that lives in a host's memory; `None` if there is none.
+    #[must_use]
+    pub fn read_memory_file(&self, host: HostId, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        self.core.hosts[host.0 as usize].disk.memory.read_all(path.as_ref())
+    }
+
+    /// Puts a file into a host's memory, in the place of one that no process has mapped.
+    pub fn put_memory_file(&mut self, host: HostId, path: impl AsRef<Path>, bytes: &[u8]) {
+        self.core.hosts[host.0 as usize].disk.memory.put(path.as_ref(), bytes);
+    }
+
+    /// All files that live in a host's memory.
+    #[must_use]
+    pub fn memory_files(&self, host: HostId) -> Vec<std::path::PathBuf> {
+        self.core.hosts[host.0 as usize].disk.memory.paths()
     }
 
     /// Entries of a directory; empty if there is none.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::TaskIo;
 use super::state::State;
-use crate::{AlignedBuffer, DirEntry, FileId, FileOp, FileValue, OpenOptions, Space, WriteData};
+use crate::{AlignedBuffer, DirEntry, FileId, FileOp, FileValue, Mapping, OpenOptions, Space, WriteData};
 
 /// Largest file that [`TaskIo::read_file`] reads whole, bytes.
 pub const READ_FILE_BYTES_MAX: u64 = 256 << 20;
@@ -157,6 +157,22 @@ impl TaskIo {
         let path = path.into();
         match self.file(FileOp::Space(path.clone())).await.map_err(|e| attempted("ask space of", &path, e))? {
             FileValue::Space(space) => Ok(space),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Maps a file that lives in memory, as [`FileOp::Map`].
+    ///
+    /// # Errors
+    /// As [`FileOp::Map`] says; the path is in the text.
+    pub async fn map(&self, path: impl Into<PathBuf>, create: Option<usize>) -> io::Result<Mapping> {
+        let path = path.into();
+        match self
+            .file(FileOp::Map { path: path.clone(), create })
+            .await
+            .map_err(|e| attempted("map", &path, e))?
+        {
+            FileValue::Mapped(mapping) => Ok(mapping),
             other => Err(unexpected(&other)),
         }
     }

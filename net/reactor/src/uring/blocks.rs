@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ring::Ring;
-use crate::block::Registration;
+use crate::block::{Memory, Registration};
 use crate::{Block, BlockSlice};
 
 #[derive(Debug, Default)]
@@ -77,12 +77,15 @@ impl BlockTable {
         table
     }
 
-    /// Makes a block, registered if possible.
-    pub(super) fn block(&mut self, ring: &Ring, bytes: usize) -> io::Result<Block> {
+    /// Makes a block of that memory, registered if possible.
+    pub(super) fn block(&mut self, ring: &Ring, memory: Memory) -> Block {
         self.reclaim(ring);
-        let Some(index) = self.free.pop() else { return Block::new(bytes) };
+        let bytes = memory.bytes();
+        let Some(index) = self.free.pop() else {
+            return Block::with_registration(memory, |_| (None, None));
+        };
         let mut failed = None;
-        let block = Block::with_registration(bytes, |start| match update(ring, index, start, bytes) {
+        let block = Block::with_registration(memory, |start| match update(ring, index, start, bytes) {
             Ok(()) => {
                 self.slots[usize::from(index)] = Range { start: start as usize, end: start as usize + bytes };
                 (Some(index), Some(Box::new(Slot { index, released: Arc::clone(&self.released) }) as _))
@@ -91,7 +94,7 @@ impl BlockTable {
                 failed = Some(error);
                 (None, None)
             }
-        })?;
+        });
         self.calls += 1;
         if let Some(error) = failed {
             self.free.push(index);
@@ -104,7 +107,7 @@ impl BlockTable {
                 );
             }
         }
-        Ok(block)
+        block
     }
 
     /// The slot through which `slice` can be written on *this* ring: a block may have been made on another shard.
@@ -150,7 +153,7 @@ mod tests {
         let ring = Ring::new(8).expect("a ring");
         let mut table = BlockTable::new(&ring, 2);
         for _ in 0..10 {
-            let [one, two, three] = [(); 3].map(|()| table.block(&ring, 2 * PAGE_BYTES).expect("memory"));
+            let [one, two, three] = [(); 3].map(|()| table.block(&ring, Memory::new(2 * PAGE_BYTES)));
             let slices = [&one, &two, &three].map(|block| block.pages(PAGE_BYTES, 2 * PAGE_BYTES));
             let slots = slices.each_ref().map(|slice| table.slot_of(slice));
             assert!(slots[0].is_some() && slots[1].is_some() && slots[0] != slots[1], "{slots:?}");
@@ -168,8 +171,8 @@ mod tests {
     fn a_block_of_another_ring_is_written_as_plain_memory() {
         let (one, other) = (Ring::new(8).expect("a ring"), Ring::new(8).expect("a ring"));
         let (mut table, mut other_table) = (BlockTable::new(&one, 2), BlockTable::new(&other, 2));
-        let block = table.block(&one, PAGE_BYTES).expect("memory");
-        let _same_slot = other_table.block(&other, PAGE_BYTES).expect("memory");
+        let block = table.block(&one, Memory::new(PAGE_BYTES));
+        let _same_slot = other_table.block(&other, Memory::new(PAGE_BYTES));
         let slice = block.pages(0, PAGE_BYTES);
         assert!(table.slot_of(&slice).is_some());
         assert_eq!(other_table.slot_of(&slice), None);

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use super::core::Core;
 use super::mailbox::{Desk, Letter};
 use super::timers::Due;
+use crate::block::Memory;
 use crate::{
-    AcceptTo, Block, CloseMode, ConnectionId, Context, FileOp, Io, ListenerId, Monotonic, Outbox, ShardId,
-    TimerId, Token,
+    AcceptTo, Block, CloseMode, ConnectionId, Context, FileOp, Io, ListenerId, Mapping, Monotonic, Outbox,
+    ShardId, TimerId, Token,
 };
 
 /// One shard's side of the world. `core` before `desk`: the ring is closed first.
@@ -85,7 +86,12 @@ impl<M: Send + 'static> Io for Driver<M> {
 
     fn block(&mut self, bytes: usize) -> io::Result<Block> {
         let Core { blocks, ring, .. } = &mut self.core;
-        blocks.block(ring, bytes)
+        Ok(blocks.block(ring, Memory::new(bytes)))
+    }
+
+    fn block_in(&mut self, mapping: &mut Mapping, from: usize, bytes: usize) -> io::Result<Block> {
+        let Core { blocks, ring, .. } = &mut self.core;
+        Ok(blocks.block(ring, mapping.lend(from, bytes)?))
     }
 
     fn exit(&mut self) {

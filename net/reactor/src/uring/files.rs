@@ -5,8 +5,9 @@
 //!
 //! | in the ring | synchronous, on the shard's thread |
 //! |---|---|
-//! | open, close, write, read, fdatasync, fallocate, ftruncate (from kernel 6.9), rename, unlink, rmdir, mkdir, fsync of a directory | size, lock and locked truncation of a file just opened (its inode is in memory); directory listing; statvfs; ftruncate on older kernels |
+//! | open, close, write, read, fdatasync, fallocate, ftruncate (from kernel 6.9), rename, unlink, rmdir, mkdir, fsync of a directory | size, lock and locked truncation of a file just opened (its inode is in memory); directory listing; statvfs; mapping a file that lives in memory; ftruncate on older kernels |
 
+mod map;
 mod work;
 
 use std::fs::File;
@@ -152,6 +153,11 @@ impl Core {
                 self.stats.direct_calls += 1;
                 let space = space(&path).map_err(|error| explain("statvfs", &path, error))?;
                 return Ok(Some(FileValue::Space(space)));
+            }
+            FileOp::Map { path, create } => {
+                self.stats.direct_calls += 1;
+                let mapping = map::map(&path, create).map_err(|error| explain("map", &path, error))?;
+                return Ok(Some(FileValue::Mapped(mapping)));
             }
         }
         Ok(None)
