@@ -25,14 +25,19 @@ const CONTENT_BYTES: usize = 48;
 
 /// Which flush level acknowledgements had when the checkpoint was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FlushKind {
+pub enum FlushKind {
+    /// ASYNC_FLUSH.
     Async,
+    /// SYNC_FLUSH.
     Sync,
 }
 
+/// See the module's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
+pub struct Checkpoint {
+    /// The shard whose log it is.
     pub shard: u16,
+    /// Flush level when it was written.
     pub flush: FlushKind,
     /// The store was closed in order: the log ends at `durable`.
     pub closed: bool,
@@ -48,7 +53,7 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     /// The page for this checkpoint's turn, and its place in the file.
-    pub fn encode(&self) -> (u64, AlignedBuffer) {
+    pub(crate) fn encode(&self) -> (u64, AlignedBuffer) {
         let mut page = AlignedBuffer::zeroed(PAGE_BYTES);
         let bytes = page.as_mut();
         bytes[0..8].copy_from_slice(&MAGIC.to_be_bytes());
@@ -66,7 +71,7 @@ impl Checkpoint {
     }
 
     /// The newer of the valid checkpoints in the file's bytes.
-    pub fn newest(file: &[u8]) -> Option<Self> {
+    pub(crate) fn newest(file: &[u8]) -> Option<Self> {
         file.chunks(PAGE_BYTES).take(2).filter_map(Self::decode).max_by_key(|c| c.sequence)
     }
 

@@ -99,6 +99,18 @@ pub enum Corruption {
     },
 }
 
+impl Corruption {
+    /// First bad position, and up to where it is known that records should be.
+    #[must_use]
+    pub fn range(&self) -> (LogOffset, LogOffset) {
+        match self {
+            Self::Durable { at, durable, .. } => (*at, *durable),
+            Self::Inside { at, next, .. } => (*at, *next),
+            Self::Inconsistent { at, .. } | Self::MissingSegment { at } => (*at, *at),
+        }
+    }
+}
+
 /// The step at which a log failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stage {

@@ -40,6 +40,7 @@ mod deletion;
 mod error;
 mod flush;
 mod index;
+pub mod inspect;
 mod limits;
 mod offset;
 mod prepare;

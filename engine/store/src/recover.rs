@@ -23,10 +23,10 @@
 //! flushed, before the new checkpoint calls it durable.
 
 mod cut;
-mod reader;
-mod scan;
-mod stray;
-mod walk;
+pub(crate) mod reader;
+pub(crate) mod scan;
+pub(crate) mod stray;
+pub(crate) mod walk;
 
 use std::io;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ use crate::index::Index;
 use crate::offset::LogOffset;
 use crate::segments::{LOG_DIR, Segments, parse_name};
 use scan::Scan;
-use stray::Strays;
+use stray::{Strays, Until};
 
 /// How the log ended when it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,15 +105,15 @@ pub(crate) struct Recovered {
 
 /// A segment file as it was found.
 #[derive(Clone, Copy, Debug)]
-struct FoundSegment {
-    start: LogOffset,
+pub(crate) struct FoundSegment {
+    pub start: LogOffset,
     /// End of its whole pages.
-    end: LogOffset,
-    file: FileId,
+    pub end: LogOffset,
+    pub file: FileId,
 }
 
 /// Attaches to an I/O error what was attempted on what.
-fn failed(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn failed(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.into();
     move |source| OpenError::Io { action, path, source }
 }
@@ -124,33 +124,105 @@ pub(crate) async fn recover(
     shard: ShardId,
     config: &StoreConfig,
 ) -> Result<Recovered, OpenError> {
-    let mut recovery = Recovery { io, shard, config, open: Vec::new() };
+    let mut recovery = Recovery::new(io, shard, config, Access::Repair);
     let result = recovery.run().await;
     if result.is_err() {
-        // Leave nothing open: the lock, above all.
-        for file in recovery.open {
-            if let Err(error) = io.close(file).await {
-                tracing::warn!(%error, "closing a file after a failed recovery");
-            }
-        }
+        recovery.close_all().await;
     }
     result
 }
 
-struct Recovery<'a> {
+/// What recovery may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Make what is missing, cut what is torn.
+    Repair,
+    /// Look and judge; change nothing (see [`crate::inspect`]).
+    Look,
+}
+
+/// The files of a store. Without a lock or a checkpoint only when they are missing and [`Access::Look`] forbids to make them.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    lock: Option<FileId>,
+    checkpoint: Option<FileId>,
+    pub newest_checkpoint: Option<Checkpoint>,
+    pub segments: Vec<FoundSegment>,
+}
+
+/// What the files say and how it is judged, before anything of the log is changed.
+pub(crate) struct Examined {
+    known: Checkpoint,
+    /// There is no store yet.
+    fresh: bool,
+    found: Vec<FoundSegment>,
+    /// The place in `found` of the segment that the log ends in, or of the first one behind its end.
+    at: usize,
+    scan: Scan,
+    strays: Strays,
+}
+
+impl Examined {
+    pub fn report(&self, elapsed: Duration) -> RecoveryReport {
+        let head = self.scan.head();
+        RecoveryReport {
+            records: self.scan.records(),
+            bytes: self.scan.bytes(),
+            queues: self.scan.index().queue_count(),
+            log_min: self.found.first().map_or(head, |s| s.start),
+            log_max: head,
+            tail: match (self.fresh, !self.strays.dirty.is_empty(), self.known.closed) {
+                (true, ..) => TailState::Fresh,
+                (_, true, _) => TailState::Torn,
+                (_, _, true) => TailState::Clean,
+                _ => TailState::Killed,
+            },
+            truncated_bytes: self.strays.dirty_bytes(),
+            discarded_records: self.strays.records,
+            elapsed,
+        }
+    }
+
+    /// The index that recovery would go on with.
+    pub fn into_index(self) -> Index {
+        self.scan.finish().0
+    }
+}
+
+pub(crate) struct Recovery<'a> {
     io: &'a TaskIo,
     shard: ShardId,
     config: &'a StoreConfig,
+    access: Access,
     /// To be closed if recovery fails.
-    open: Vec<FileId>,
+    pub open: Vec<FileId>,
 }
 
-impl Recovery<'_> {
-    async fn run(&mut self) -> Result<Recovered, OpenError> {
-        let started = self.io.now();
+impl<'a> Recovery<'a> {
+    pub fn new(io: &'a TaskIo, shard: ShardId, config: &'a StoreConfig, access: Access) -> Self {
+        Self { io, shard, config, access, open: Vec::new() }
+    }
+
+    /// Leaves nothing open: the lock, above all.
+    pub async fn close_all(self) {
+        for file in self.open {
+            if let Err(error) = self.io.close(file).await {
+                tracing::warn!(%error, "closing a file after a recovery");
+            }
+        }
+    }
+
+    /// Opens what there is; what is opened is in `open` from then on.
+    pub async fn files(&mut self) -> Result<Files, OpenError> {
         let lock = self.lock().await?;
-        let (checkpoint_file, found_checkpoint) = self.read_checkpoint().await?;
-        let mut found = self.find_segments().await?;
+        let (checkpoint, newest_checkpoint) = self.read_checkpoint().await?;
+        let segments = self.find_segments().await?;
+        Ok(Files { lock, checkpoint, newest_checkpoint, segments })
+    }
+
+    /// Everything that does not change the log.
+    pub async fn examine(&self, files: &Files) -> Result<Examined, OpenError> {
+        let (found, found_checkpoint) = (files.segments.clone(), files.newest_checkpoint);
         let fresh = found_checkpoint.is_none() && found.is_empty();
         let known = found_checkpoint.unwrap_or_else(|| self.strictest(&found));
         if known.shard != self.shard.0 {
@@ -169,12 +241,21 @@ impl Recovery<'_> {
             return Err(self.corrupt(Corruption::Durable { at: head, durable, cause }));
         }
         let limit = known.written_max.max(head.page_ceil());
-        let strays = stray::search(self.io, &found[at..], head, limit)
+        let strays = stray::search(self.io, &found[at..], head, limit, Until::Limit)
             .await
             .map_err(failed("read", self.log_dir()))?;
         self.judge(&known, head, &strays, cause)?;
+        Ok(Examined { known, fresh, found, at, scan, strays })
+    }
 
-        let torn = !strays.dirty.is_empty();
+    async fn run(&mut self) -> Result<Recovered, OpenError> {
+        let started = self.io.now();
+        let files = self.files().await?;
+        let (lock, checkpoint_file) = files.lock.zip(files.checkpoint).expect("made when missing");
+        let examined = self.examine(&files).await?;
+        let mut report = examined.report(Duration::ZERO);
+        let Examined { known, fresh, mut found, at, scan, strays } = examined;
+        let head = scan.head();
         let mut checkpoint = self.checkpoint_at(head, known.sequence + 1);
         if fresh {
             // Before the first segment: a segment without a checkpoint is always damage.
@@ -189,23 +270,7 @@ impl Recovery<'_> {
         let prefix = self.prefix(&segments, head).await?;
         self.write_checkpoint(checkpoint_file, &checkpoint).await?;
 
-        let tail = match (fresh, torn, known.closed) {
-            (true, ..) => TailState::Fresh,
-            (_, true, _) => TailState::Torn,
-            (_, _, true) => TailState::Clean,
-            _ => TailState::Killed,
-        };
-        let report = RecoveryReport {
-            records: scan.records(),
-            bytes: scan.bytes(),
-            queues: scan.index().queue_count(),
-            log_min: segments.start(),
-            log_max: head,
-            tail,
-            truncated_bytes: strays.dirty_bytes(),
-            discarded_records: strays.records,
-            elapsed: self.io.now().since(started),
-        };
+        report.elapsed = self.io.now().since(started);
         let (index, times) = scan.finish();
         Ok(Recovered { lock, checkpoint_file, checkpoint, segments, index, head, prefix, times, report })
     }
@@ -214,7 +279,7 @@ impl Recovery<'_> {
         self.config.dir.join(LOG_DIR)
     }
 
-    fn path(&self, start: LogOffset) -> PathBuf {
+    pub fn path(&self, start: LogOffset) -> PathBuf {
         self.log_dir().join(crate::segments::file_name(start))
     }
 
@@ -228,24 +293,58 @@ impl Recovery<'_> {
         Ok(opened)
     }
 
-    /// Makes the folders and takes the lock, which is held until the store is closed.
-    async fn lock(&mut self) -> Result<FileId, OpenError> {
+    /// Makes the folders and takes the lock, which is held until the store is closed. `None`: there is none, and it was not to
+    /// be made.
+    async fn lock(&mut self) -> Result<Option<FileId>, OpenError> {
         let (dir, log_dir) = (self.config.dir.clone(), self.log_dir());
-        self.io.make_dir(log_dir.clone()).await.map_err(failed("make", log_dir.clone()))?;
-        let options = OpenOptions { create: true, lock: true, ..OpenOptions::default() };
+        if self.access == Access::Repair {
+            self.io.make_dir(log_dir.clone()).await.map_err(failed("make", log_dir.clone()))?;
+        }
+        let options = self.options(OpenOptions { create: true, lock: true, ..OpenOptions::default() });
         match self.open(dir.join("lock"), options).await {
-            Ok((file, _)) => Ok(file),
+            Ok((file, _)) => Ok(Some(file)),
             Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
                 Err(OpenError::Locked { dir })
             }
-            Err(other) => Err(other),
+            Err(error) => self.may_be_missing(error),
         }
     }
 
-    async fn read_checkpoint(&mut self) -> Result<(FileId, Option<Checkpoint>), OpenError> {
+    /// Options for what [`Access`] allows.
+    fn options(&self, options: OpenOptions) -> OpenOptions {
+        match self.access {
+            Access::Repair => options,
+            Access::Look => OpenOptions { create: false, read_only: true, ..options },
+        }
+    }
+
+    /// What is only looked at may lack files.
+    fn may_be_missing<T>(&self, error: OpenError) -> Result<Option<T>, OpenError> {
+        match error {
+            OpenError::Io { source, .. }
+                if self.access == Access::Look && source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            error => Err(error),
+        }
+    }
+
+    async fn read_checkpoint(&mut self) -> Result<(Option<FileId>, Option<Checkpoint>), OpenError> {
         let path = self.config.dir.join(checkpoint::FILE_NAME);
-        let options = OpenOptions { create: true, direct: true, ..OpenOptions::default() };
-        let (file, _) = self.open(path.clone(), options).await?;
+        let options = self.options(OpenOptions { create: true, direct: true, ..OpenOptions::default() });
+        let file = match self.open(path.clone(), options).await {
+            Ok((file, _)) => file,
+            Err(error) => return self.may_be_missing(error).map(|none| (none, None)),
+        };
+        if self.access == Access::Repair {
+            self.persist_names().await?;
+        }
+        let bytes = self.io.read_at(file, 0, 2 * PAGE_BYTES).await.map_err(failed("read", path))?;
+        Ok((Some(file), Checkpoint::newest(&bytes)))
+    }
+
+    async fn persist_names(&self) -> Result<(), OpenError> {
         // The names made so far, and those of a run that was cut short.
         let parent = self.config.dir.parent().filter(|p| !p.as_os_str().is_empty());
         for dir in
@@ -253,8 +352,7 @@ impl Recovery<'_> {
         {
             self.io.sync_dir(dir).await.map_err(failed("sync", dir))?;
         }
-        let bytes = self.io.read_at(file, 0, 2 * PAGE_BYTES).await.map_err(failed("read", path))?;
-        Ok((file, Checkpoint::newest(&bytes)))
+        Ok(())
     }
 
     /// Opens the files that are named like segments, in order.
@@ -266,7 +364,7 @@ impl Recovery<'_> {
         starts.sort_unstable();
         let mut found = Vec::with_capacity(starts.len());
         for start in starts {
-            let options = OpenOptions { direct: true, ..OpenOptions::default() };
+            let options = self.options(OpenOptions { direct: true, ..OpenOptions::default() });
             let (file, bytes) = self.open(self.path(start), options).await?;
             found.push(FoundSegment { start, end: LogOffset(start.0 + bytes).page_floor(), file });
         }

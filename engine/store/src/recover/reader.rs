@@ -7,7 +7,7 @@ use ringmq_reactor::{AlignedBuffer, FileId, FileOp, FileValue, PAGE_BYTES, TaskI
 
 use crate::limits::RECOVERY_READ_BYTES;
 
-pub(super) struct SegmentReader<'a> {
+pub(crate) struct SegmentReader<'a> {
     io: &'a TaskIo,
     file: FileId,
     read_bytes: usize,
@@ -23,10 +23,15 @@ pub(super) struct SegmentReader<'a> {
 impl<'a> SegmentReader<'a> {
     /// `file_bytes`: its size, so that small files are not read into large buffers.
     pub fn new(io: &'a TaskIo, file: FileId, file_bytes: u64) -> Self {
+        Self::from(io, file, file_bytes, 0)
+    }
+
+    /// As [`SegmentReader::new`], from a page-aligned file offset on.
+    pub fn from(io: &'a TaskIo, file: FileId, file_bytes: u64, offset: u64) -> Self {
         let read_bytes =
             usize::try_from(file_bytes).unwrap_or(usize::MAX).clamp(PAGE_BYTES, RECOVERY_READ_BYTES);
         let mut reader =
-            Self { io, file, read_bytes, offset: 0, call: None, buffer: Vec::new(), used: 0, spare: None };
+            Self { io, file, read_bytes, offset, call: None, buffer: Vec::new(), used: 0, spare: None };
         reader.start();
         reader
     }

@@ -16,7 +16,7 @@ use crate::seal::SEAL_BYTES;
 use crate::store::is_indexed;
 
 #[derive(Debug)]
-pub(super) enum ScanError {
+pub(crate) enum ScanError {
     Io(io::Error),
     /// A record of a whole batch contradicts the log before it.
     Inconsistent {
@@ -26,7 +26,7 @@ pub(super) enum ScanError {
 }
 
 /// The log as far as it has been scanned.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     shard: ShardId,
     tags_code_of: TagsCodeOf,
     /// The log still has its first record: every queue starts at 0.
@@ -90,7 +90,6 @@ impl Scan {
                 Step::Batch { record_bytes, .. } => {
                     self.batch(&reader.bytes()[..record_bytes])?;
                     reader.consume(record_bytes + SEAL_BYTES);
-                    self.head = self.head.plus(record_bytes + SEAL_BYTES);
                 }
                 Step::Blank => {
                     self.head = segment.end;
@@ -106,8 +105,13 @@ impl Scan {
         }
     }
 
-    /// Indexes the records of a whole batch that starts at the head.
-    fn batch(&mut self, mut bytes: &[u8]) -> Result<(), ScanError> {
+    /// Goes on behind a blank.
+    pub fn skip_to(&mut self, segment: LogOffset) {
+        self.head = segment;
+    }
+
+    /// Indexes the records of a whole batch that starts at the head, and moves the head behind its seal.
+    pub fn batch(&mut self, mut bytes: &[u8]) -> Result<(), ScanError> {
         let mut at = self.head;
         while !bytes.is_empty() {
             let record = RecordView::parse(bytes).map_err(|error| inconsistent(at, error))?;
@@ -115,6 +119,7 @@ impl Scan {
             bytes = &bytes[record.total_bytes()..];
             at = at.plus(record.total_bytes());
         }
+        self.head = at.plus(SEAL_BYTES);
         Ok(())
     }
 

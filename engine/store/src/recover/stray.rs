@@ -12,9 +12,11 @@ use crate::seal::{SEAL_BYTES, batch_start, signature};
 
 /// What lies behind the end.
 #[derive(Debug, Default)]
-pub(super) struct Strays {
+pub(crate) struct Strays {
     /// Runs of pages (start, end) that are not all zero; a run lies in one segment.
     pub dirty: Vec<(LogOffset, LogOffset)>,
+    /// Start of the first whole batch.
+    pub first_batch: Option<LogOffset>,
     /// Position of the last seal of a whole batch.
     pub last_seal: Option<LogOffset>,
     /// Records in whole batches.
@@ -35,12 +37,21 @@ impl Strays {
     }
 }
 
+/// How far a search goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    Limit,
+    /// Little further than the first whole batch.
+    FirstBatch,
+}
+
 /// Searches from `head` to `limit` (page-aligned) in those segments.
-pub(super) async fn search(
+pub(crate) async fn search(
     io: &TaskIo,
     segments: &[FoundSegment],
     head: LogOffset,
     limit: LogOffset,
+    until: Until,
 ) -> io::Result<Strays> {
     let mut strays = Strays::default();
     for segment in segments {
@@ -53,6 +64,9 @@ pub(super) async fn search(
             let bytes = read(io, segment, first, to.plus(PAGE_BYTES).min(segment.end)).await?;
             search_chunk(io, segment, head, (from, to), first, bytes.as_ref(), &mut strays).await?;
             from = to;
+            if until == Until::FirstBatch && strays.first_batch.is_some() {
+                return Ok(strays);
+            }
         }
     }
     Ok(strays)
@@ -112,6 +126,7 @@ async fn whole_batch(
     if let Step::Batch { record_bytes, records } = whole
         && start.plus(record_bytes) == at
     {
+        strays.first_batch.get_or_insert(start);
         strays.last_seal = Some(at);
         strays.records += u64::from(records);
     }

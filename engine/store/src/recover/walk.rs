@@ -10,7 +10,7 @@ use crate::seal::{Batch, SEAL_BYTES, SEAL_MAGIC};
 
 /// What stands at the end of the valid log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A whole batch: `record_bytes` of records, then its seal.
     Batch { record_bytes: usize, records: u32 },
     /// The segment ends here.
@@ -23,7 +23,7 @@ pub(super) enum Step {
 
 /// Why bytes are not a whole batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Invalid {
+pub(crate) enum Invalid {
     /// Nothing was written here.
     Zeros,
     /// Records follow, but no seal.
@@ -52,7 +52,7 @@ impl fmt::Display for Invalid {
 }
 
 /// Looks at the log from `at`, of which `bytes` are at hand and `segment_left` remain in the segment.
-pub(super) fn step(bytes: &[u8], at: LogOffset, segment_left: u64) -> Step {
+pub(crate) fn step(bytes: &[u8], at: LogOffset, segment_left: u64) -> Step {
     let mut batch = Batch::new(at);
     let mut place = 0;
     loop {

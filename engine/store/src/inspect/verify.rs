@@ -1,0 +1,172 @@
+//! Comparing everything with everything.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::{Forecast, Inspection, Piece};
+use crate::error::{Corruption, OpenError};
+use crate::offset::LogOffset;
+use crate::recover::TailState;
+use crate::recover::scan::{Scan, ScanError};
+
+/// How bad a [`Finding`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Remains of writes that nothing vouched for: recovery cuts them.
+    TornTail,
+    /// Bytes that were promised are not there, or records contradict each other.
+    Corruption,
+}
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// First bad position of the log.
+    pub at: LogOffset,
+    /// The file that holds it, and the bad bytes in it, as far as they can be told.
+    pub file: PathBuf,
+    /// See `file`.
+    pub bytes: Range<u64>,
+    /// What is wrong.
+    pub text: String,
+}
+
+/// What a full check gave: seals and CRCs of all batches and bodies, record positions, density of queue offsets, the checkpoint
+/// against the log, and recovery's own judgement of the end.
+#[derive(Debug)]
+pub struct Verification {
+    /// What recovery would do; its error if it would refuse the store.
+    pub recovery: Result<Forecast, Corruption>,
+    /// By position.
+    pub findings: Vec<Finding>,
+    /// Records that were read and are whole.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Verification {
+    /// The worst finding; `None`: the store is sound.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+}
+
+struct Check<'a> {
+    inspection: &'a Inspection,
+    scan: Scan,
+    findings: Vec<Finding>,
+    records: u64,
+    bytes: u64,
+}
+
+/// See [`Verification`].
+pub(super) async fn verify(inspection: &Inspection) -> Result<Verification, OpenError> {
+    let recovery = match inspection.forecast().await {
+        Ok(forecast) => Ok(forecast),
+        Err(OpenError::Corrupt { corruption, .. }) => Err(corruption),
+        Err(other) => return Err(other),
+    };
+    let start = inspection.segments().next().map_or(LogOffset(0), |segment| segment.start);
+    let scan = Scan::new(inspection.shard, &inspection.config, start);
+    let mut check = Check { inspection, scan, findings: Vec::new(), records: 0, bytes: 0 };
+    let end = recovery.as_ref().map_or(LogOffset(u64::MAX), |forecast| forecast.report.log_max);
+    check.log(end).await?;
+    check.judgement(&recovery);
+    let Check { mut findings, records, bytes, .. } = check;
+    findings.sort_by_key(|finding| (finding.at, finding.severity));
+    Ok(Verification { recovery, findings, records, bytes })
+}
+
+impl Check<'_> {
+    /// Walks to `end`, behind which recovery says that nothing counts.
+    async fn log(&mut self, end: LogOffset) -> Result<(), OpenError> {
+        let mut walk = self.inspection.walk(LogOffset(0));
+        while let Some(piece) = walk.next().await? {
+            match &piece {
+                Piece::Batch { start, bytes } => {
+                    if *start >= end {
+                        break;
+                    }
+                    self.batch(*start, bytes);
+                    for (at, record) in piece.records() {
+                        self.body(at, record.map_err(|error| error.to_string()));
+                    }
+                }
+                Piece::Blank { end: next, .. } => self.scan.skip_to(*next),
+                Piece::Damage { start, end: next, cause } => {
+                    if *start >= end {
+                        break;
+                    }
+                    self.add(Severity::Corruption, *start, *next, cause.clone());
+                    self.restart(*next);
+                }
+                Piece::End { .. } => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Positions, times and queue offsets, by recovery's scan.
+    fn batch(&mut self, start: LogOffset, bytes: &[u8]) {
+        assert_eq!(self.scan.head(), start, "the walk goes through the whole log");
+        if let Err(error) = self.scan.batch(bytes) {
+            let (at, cause) = match error {
+                ScanError::Inconsistent { at, cause } => (at, cause),
+                ScanError::Io(error) => (start, error.to_string()),
+            };
+            self.add(Severity::Corruption, at, start.plus(bytes.len()), cause);
+            self.restart(start.plus(bytes.len() + crate::seal::SEAL_BYTES));
+        }
+    }
+
+    fn body(&mut self, at: LogOffset, record: Result<ringmq_remoting::record::RecordView<'_>, String>) {
+        // What cannot be parsed was found by the scan.
+        let Ok(record) = record else { return };
+        self.records += 1;
+        self.bytes += record.total_bytes() as u64;
+        if let Err(error) = record.check_crc() {
+            self.add(Severity::Corruption, at, at.plus(record.total_bytes()), error.to_string());
+        }
+    }
+
+    /// Behind damage nothing is known of what comes before.
+    fn restart(&mut self, at: LogOffset) {
+        self.scan = Scan::new(self.inspection.shard, &self.inspection.config, at);
+    }
+
+    fn judgement(&mut self, recovery: &Result<Forecast, Corruption>) {
+        match recovery {
+            Ok(forecast) if forecast.report.tail == TailState::Torn => {
+                let report = &forecast.report;
+                let text = format!(
+                    "torn tail: {} bytes in pages that are not zero, {} whole records among them; recovery cuts them",
+                    report.truncated_bytes, report.discarded_records
+                );
+                let end = LogOffset(report.log_max.0 + report.truncated_bytes);
+                self.add(Severity::TornTail, report.log_max, end, text);
+            }
+            Ok(_) => {}
+            Err(corruption) => {
+                let (at, end) = corruption.range();
+                // The walk names the same place with its exact end, unless nothing valid follows it.
+                if !self.findings.iter().any(|finding| finding.at == at) {
+                    self.add(Severity::Corruption, at, end, corruption.to_string());
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, severity: Severity, at: LogOffset, end: LogOffset, text: String) {
+        let segment = self.inspection.segments().filter(|segment| segment.start <= at).last();
+        let (start, segment_end, file) = segment.map_or_else(
+            || (at, end, self.inspection.recovery().path(at)),
+            |segment| (segment.start, segment.end, segment.path),
+        );
+        let bytes = at.since(start)..end.min(segment_end).since(start).max(at.since(start));
+        self.findings.push(Finding { severity, at, file, bytes, text });
+    }
+}
