@@ -9,10 +9,12 @@
 //! | [`kills`] | rounds that end with kill -9, on the disk that the build uses |
 //! | [`power`] | rounds that end with a power cut, on a file system in an image of its own |
 //! | [`disk`] | that image: made, mounted where nobody else sees it, cut, mounted again |
+//! | [`cache`] | a disk with a volatile write cache below such an image |
 //! | [`model`] | what was promised, and the check of a broker against it |
 //! | [`load`] | connections that send with a window of requests in flight |
 //! | [`progress`] | a consumer that reads and commits, and the check of its offsets |
 
+pub mod cache;
 pub mod disk;
 pub mod kills;
 pub mod load;

@@ -6,10 +6,14 @@
 //!
 //! **What a cut is.** The file system's own shutdown call (`FS_IOC_GOINGDOWN`, sent by `xfs_io`, works on ext4 and XFS):
 //! from that moment no byte reaches the device any more, not even the journal; every later write, flush or metadata change
-//! fails with EIO. What lay in the page cache or in the running journal transaction is lost at the unmount. What the device
-//! had completed before is kept, as by a device without a volatile cache: an omitted device flush alone cannot be
-//! seen here (the simulation loses unflushed sectors and tears them). With [`Journal::Flushed`] the running transaction
-//! is committed first: metadata of the last moments stays, file data that nobody flushed does not have to.
+//! fails with EIO. What lay in the page cache or in the running journal transaction is lost at the unmount. With
+//! [`Journal::Flushed`] the running transaction is committed first: metadata of the last moments stays, file data that
+//! nobody flushed does not have to.
+//!
+//! What becomes of the device is the choice of [`Device`]. Without a volatile cache an omitted device flush would go
+//! unnoticed, since everything that the device completed is kept; with one it is lost or torn, as by a real disk
+//! ([`super::cache`]). Direct I/O between loop device and image makes the first kind wait for the real disk, so that more
+//! writes are in flight at a cut.
 
 #![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor: mounts file systems")]
 
@@ -20,6 +24,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
+
+use super::Random;
+use super::cache::{CachedDisk, Losses};
 
 /// Size of the image; sparse, so that it costs what is written.
 const IMAGE_BYTES: u64 = 4 << 30;
@@ -43,6 +50,15 @@ impl FileSystem {
             FileSystem::Xfs => "xfs",
         }
     }
+}
+
+/// What lies below the file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// What it completed is durable.
+    WriteThrough,
+    /// What it completed is durable after the next flush.
+    WriteBack,
 }
 
 /// What becomes of the running journal transaction at a cut.
@@ -91,6 +107,9 @@ pub struct Disk {
     image: PathBuf,
     mount_point: PathBuf,
     is_mounted: bool,
+    is_cut: bool,
+    // unmounted last: the file system above must be gone
+    cache: Option<CachedDisk>,
 }
 
 impl Disk {
@@ -98,7 +117,7 @@ impl Disk {
     ///
     /// # Panics
     /// The machine refuses.
-    pub fn format(folder: &Path, file_system: FileSystem) -> Self {
+    pub fn format(folder: &Path, file_system: FileSystem, device: Device) -> Self {
         let (image, mount_point) = (folder.join("image"), folder.join("disk"));
         let _ = fs::remove_file(&image); // an earlier one, if any
         File::create(&image).and_then(|file| file.set_len(IMAGE_BYTES)).expect("a sparse image");
@@ -108,7 +127,10 @@ impl Disk {
             FileSystem::Ext4 => run("mkfs.ext4", &["-q", "-F", text]),
             FileSystem::Xfs => run("mkfs.xfs", &["-q", "-f", text]),
         };
-        let mut disk = Disk { image, mount_point, is_mounted: false };
+        let cache = (device == Device::WriteBack)
+            .then(|| CachedDisk::serve(&image, &folder.join("device")).expect("a disk served by FUSE"));
+        let image = cache.as_ref().map_or(image, |cache| cache.path().to_owned());
+        let mut disk = Disk { image, mount_point, is_mounted: false, is_cut: false, cache };
         disk.mount();
         disk
     }
@@ -118,11 +140,22 @@ impl Disk {
         &self.mount_point
     }
 
-    /// Mounts it, which replays the journal.
+    /// Gives it power again after a cut and an unmount, and mounts it, which replays the journal. Chance decides what a
+    /// volatile cache leaves.
     ///
     /// # Panics
     /// The machine refuses.
-    pub fn mount(&mut self) {
+    pub fn restore(&mut self, random: &mut Random) -> Losses {
+        let losses = match &self.cache {
+            Some(cache) if self.is_cut => cache.power_on(random),
+            _ => Losses::default(),
+        };
+        self.is_cut = false;
+        self.mount();
+        losses
+    }
+
+    fn mount(&mut self) {
         run("mount", &["-o", "loop", self.image_text(), self.mount_text()]);
         self.is_mounted = true;
         let device = run("findmnt", &["-n", "-o", "SOURCE", "--mountpoint", self.mount_text()]);
@@ -133,9 +166,16 @@ impl Disk {
     ///
     /// # Panics
     /// The file system does not know the call.
-    pub fn cut(&self, journal: Journal) {
+    pub fn cut(&mut self, journal: Journal) {
+        self.is_cut = true;
+        if let Some(cache) = &self.cache {
+            cache.cut();
+        }
         let command = if journal == Journal::Flushed { "shutdown -f" } else { "shutdown" };
-        run("xfs_io", &["-x", "-c", command, self.mount_text()]);
+        let told = try_run("xfs_io", &["-x", "-c", command, self.mount_text()]);
+        if let (Err(error), None) = (told, &self.cache) {
+            panic!("{error}"); // above a dead device it may have shut down by itself
+        }
     }
 
     /// Unmounts it, after everything that used it has ended.

@@ -14,7 +14,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::disk::{self, Disk, FileSystem, Journal, Memory};
+use super::cache::Losses;
+use super::disk::{self, Device, Disk, FileSystem, Journal, Memory};
 use super::load::{Effort, Load};
 use super::model::{Model, Promised, Reach};
 use super::progress::Progress;
@@ -39,8 +40,12 @@ pub struct Campaign {
     pub program: Program,
     /// On which file system.
     pub file_system: FileSystem,
-    /// Whether acknowledgements promise stable media.
+    /// On which device.
+    pub device: Device,
+    /// Whether acknowledgements are taken as promises of stable media.
     pub is_sync: bool,
+    /// Lets the broker run with ASYNC_FLUSH all the same: proof that the rounds find what is lost.
+    pub flushes_late: bool,
     /// How many cuts.
     pub cuts: u32,
     /// Chooses moments, sizes and queues.
@@ -64,6 +69,8 @@ pub struct Totals {
     pub refused: u64,
     /// Acknowledged messages that are gone, as ASYNC_FLUSH allows.
     pub gone: u64,
+    /// Sectors that a volatile cache lost.
+    pub losses: Losses,
     /// Messages read back, over all rounds.
     pub read: u64,
     /// Offsets that the consumer committed.
@@ -112,14 +119,14 @@ struct Rounds {
 
 impl Rounds {
     fn new(campaign: Campaign) -> Self {
-        let flush = if campaign.is_sync { "sync" } else { "async" };
-        let folder = fresh_folder(&format!("power-{}-{flush}", campaign.file_system.name()));
-        println!(
-            "{} {flush}: seed {}, image in {}",
-            campaign.file_system.name(),
-            campaign.seed,
-            folder.display()
-        );
+        let flush = match (campaign.is_sync, campaign.flushes_late) {
+            (true, true) => "late",
+            (true, false) => "sync",
+            (false, _) => "async",
+        };
+        let name = format!("{}-{flush}-{:?}", campaign.file_system.name(), campaign.device).to_lowercase();
+        let folder = fresh_folder(&format!("power-{name}"));
+        println!("{name}: seed {}, image in {}", campaign.seed, folder.display());
         let random = Random::new(campaign.seed);
         Rounds { campaign, folder, random, totals: Totals::default(), round: 0 }
     }
@@ -134,7 +141,7 @@ impl Rounds {
 
     /// One file system: cuts, then a last start that proves the last cut.
     fn life(&mut self) {
-        let mut disk = Disk::format(&self.folder, self.campaign.file_system);
+        let mut disk = Disk::format(&self.folder, self.campaign.file_system, self.campaign.device);
         let mut memory = Memory::new(Path::new("/dev/shm"));
         let broker = self.broker(disk.path());
         let mut model = Model::default();
@@ -146,18 +153,20 @@ impl Rounds {
             if ending == Ending::AtStart {
                 let mut server = broker.launch(unused_broker_port());
                 thread::sleep(Duration::from_millis(self.random.number() % START_MS));
-                self.cut(&disk);
+                self.cut(&mut disk);
                 server.kill_if_alive();
                 self.totals.at_start += 1;
             } else {
-                self.round(&broker, &disk, ending, cut, is_last, &mut model, &mut progress);
+                self.round(&broker, &mut disk, ending, cut, is_last, &mut model, &mut progress);
             }
             disk.unmount();
             memory.clear();
             if is_last {
                 break;
             }
-            disk.mount();
+            let losses = disk.restore(&mut self.random);
+            self.totals.losses.unflushed += losses.unflushed;
+            self.totals.losses.lost += losses.lost;
         }
         self.totals.commits += progress.commits();
     }
@@ -178,7 +187,7 @@ impl Rounds {
     fn round(
         &mut self,
         broker: &Broker,
-        disk: &Disk,
+        disk: &mut Disk,
         ending: Ending,
         cut: u32,
         is_last: bool,
@@ -236,14 +245,14 @@ impl Rounds {
         self.totals.acknowledged += model.add(outcome, promised);
     }
 
-    fn cut(&mut self, disk: &Disk) {
+    fn cut(&mut self, disk: &mut Disk) {
         disk.cut(if self.random.number().is_multiple_of(4) { Journal::Flushed } else { Journal::Lost });
         self.totals.cuts += 1;
     }
 
     /// A broken promise ends a campaign against our own broker: the image then shows it unspoiled.
     fn note(&mut self, faults: Vec<Fault>, cut: u32) {
-        if self.campaign.program == Program::RingMq && !faults.is_empty() {
+        if self.campaign.program == Program::RingMq && !self.campaign.flushes_late && !faults.is_empty() {
             println!("{:?}, after cut {cut} of this life, {:?}", self.campaign, self.totals);
             super::expect_none(&faults);
         }
@@ -252,7 +261,8 @@ impl Rounds {
 
     fn broker(&self, disk: &Path) -> Broker {
         let interval = FLUSH_INTERVAL_MS.to_string();
-        let flush = if self.campaign.is_sync { "SYNC_FLUSH" } else { "ASYNC_FLUSH" };
+        let is_honest = self.campaign.is_sync && !self.campaign.flushes_late;
+        let flush = if is_honest { "SYNC_FLUSH" } else { "ASYNC_FLUSH" };
         let broker = Broker::new(self.campaign.program.clone(), &self.folder)
             .store(&disk.join("store"))
             .tied_to_this_thread()
