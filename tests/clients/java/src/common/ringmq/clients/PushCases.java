@@ -195,7 +195,8 @@ final class PushCases {
             worstMillis = Math.max(worstMillis, (scope.ledger.receipts(message).get(0).nanos() - sent) / 1_000_000);
         }
         scope.ledger.checkExactlyOnce();
-        Expect.that(worstMillis < 2_000, "delivered at once, took " + worstMillis + " ms");
+        // Far above what a busy machine costs, far below the 15 s after which an unanswered pull comes back by itself.
+        Expect.that(worstMillis < 8_000, "delivered at once, took " + worstMillis + " ms");
     }
 
     private static void offsetsSurviveRestart(Scope scope) throws Exception {

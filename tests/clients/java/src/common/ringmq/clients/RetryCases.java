@@ -140,13 +140,12 @@ final class RetryCases {
             context.setDelayLevelWhenNextConsume(-1);
             return ConsumeConcurrentlyStatus.RECONSUME_LATER;
         });
-        // One dead letter for each failed delivery. Once in many runs the 4.3.2 client left two; whether it had delivered
-        // twice, as at-least-once allows, was not seen then. A broker that stores one send-back twice fails here.
         String topic = "%DLQ%" + scope.group;
-        Expect.within(30, "a dead letter for each delivery", () -> {
-            int dead = scope.readAll(topic).size();
-            return dead > 0 && dead == times(scope, message).size();
-        });
+        Expect.within(30, "a dead letter", () -> !scope.readAll(topic).isEmpty());
+        Thread.sleep(500); // a second one would be there by now
+        String deliveries = scope.ledger.receipts(message).stream()
+            .map(r -> r.nanos() / 1_000_000 + " ms by " + r.who() + ": " + r.message()).toList().toString();
+        Expect.equal(1, scope.readAll(topic).size(), "dead letters " + scope.readAll(topic) + " of the deliveries " + deliveries);
         for (MessageExt dead : scope.readAll(topic)) {
             Expect.equal(scope.ledger.answer(message).getMsgId(), dead.getMsgId(), "msgId in the dead-letter queue");
         }
