@@ -1,6 +1,7 @@
 //! `rmq-bench`: load for any broker that speaks the RocketMQ remoting protocol.
 
 mod clock;
+mod connections;
 mod consume;
 mod host;
 mod load;

@@ -1,30 +1,26 @@
 //! The consuming side of a load thread: one pull in flight per queue, continued as soon as it is answered.
 
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ringmq_reactor::{CloseMode, ConnectionId, Io, Monotonic, Token};
+use ringmq_reactor::{ConnectionId, Io, Monotonic, Token};
 use ringmq_remoting::code::{request, response};
 use ringmq_remoting::command::{Command, SerializeType};
 use ringmq_remoting::encode::{FieldValue, write_request};
-use ringmq_remoting::frame::{FRAME_BYTES_MAX, FrameAssembler};
 use ringmq_remoting::record::RecordView;
 
-use rustc_hash::FxHashMap;
-
 use super::clock::Clock;
+use super::connections::{Connections, feed};
 use super::measure::{Progress, Tally};
 use super::options::From;
 use super::template::{OPAQUE_FIRST, STAMP_BYTES, STAMP_MARK};
 
 /// Token owner of consuming connections and timers.
 pub const OWNER: u8 = 2;
-const TIMER_RECONNECT: u64 = 1 << 41;
+/// Timer value of a queue's retry, above all queue indexes.
 const TIMER_RETRY: u64 = 1 << 42;
-const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// Pause after an answer that is neither messages nor "nothing new".
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long the broker may hold a pull, as the Java push consumer asks.
@@ -68,13 +64,6 @@ pub struct ConsumePlan {
     pub duration: Duration,
 }
 
-struct Connection {
-    broker: usize,
-    id: Option<ConnectionId>,
-    assembler: FrameAssembler,
-    queues: Vec<usize>,
-}
-
 struct Queue {
     spec: QueueToRead,
     connection: usize,
@@ -86,8 +75,9 @@ struct Queue {
 pub struct Consumer {
     plan: ConsumePlan,
     clock: Clock,
-    connections: Vec<Connection>,
-    by_id: FxHashMap<ConnectionId, usize>,
+    connections: Connections,
+    /// Queues of each connection.
+    queues_of: Vec<Vec<usize>>,
     queues: Vec<Queue>,
     started: Option<Monotonic>,
     messages_all: u64,
@@ -103,14 +93,10 @@ impl Consumer {
     pub fn new(plan: ConsumePlan, clock: Clock, progress: Arc<Progress>) -> Self {
         // a connection per broker at least, and none without a queue
         let per_broker = plan.connections.div_ceil(plan.brokers.len()).max(1);
-        let mut connections: Vec<Connection> = (0..plan.brokers.len() * per_broker)
-            .map(|index| Connection {
-                broker: index / per_broker,
-                id: None,
-                assembler: FrameAssembler::new(FRAME_BYTES_MAX),
-                queues: Vec::new(),
-            })
-            .collect();
+        let count = plan.brokers.len() * per_broker;
+        let connections =
+            Connections::new(OWNER, plan.brokers.clone(), (0..count).map(|index| index / per_broker));
+        let mut queues_of = vec![Vec::new(); count];
         let mut dealt = vec![0_usize; plan.brokers.len()];
         let queues = plan
             .queues
@@ -119,14 +105,14 @@ impl Consumer {
             .map(|(index, spec)| {
                 let connection = spec.broker * per_broker + dealt[spec.broker] % per_broker;
                 dealt[spec.broker] += 1;
-                connections[connection].queues.push(index);
+                queues_of[connection].push(index);
                 Queue { spec: spec.clone(), connection, offset: None }
             })
             .collect();
         Self {
             clock,
             connections,
-            by_id: FxHashMap::default(),
+            queues_of,
             queues,
             started: None,
             messages_all: 0,
@@ -140,9 +126,9 @@ impl Consumer {
 
     /// Opens the connections.
     pub fn start(&mut self, io: &mut dyn Io) {
-        for (index, connection) in self.connections.iter().enumerate() {
-            if !connection.queues.is_empty() {
-                io.connect(self.plan.brokers[connection.broker], Token::new(OWNER, index as u64));
+        for (index, queues) in self.queues_of.iter().enumerate() {
+            if !queues.is_empty() {
+                self.connections.open(io, index);
             }
         }
     }
@@ -166,65 +152,35 @@ impl Consumer {
 
     /// Answer to `connect`.
     pub fn on_connected(&mut self, io: &mut dyn Io, token: Token, result: std::io::Result<ConnectionId>) {
-        let index = usize::try_from(token.value()).expect("own token");
-        match result {
-            Ok(id) => {
-                self.started.get_or_insert(io.now());
-                self.connections[index].id = Some(id);
-                self.by_id.insert(id, index);
-                self.connections[index].assembler = FrameAssembler::new(FRAME_BYTES_MAX);
-                for queue in self.connections[index].queues.clone() {
-                    self.ask(io, queue);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(broker = %self.plan.brokers[self.connections[index].broker], %error, "cannot connect");
-                io.timer(io.now() + RECONNECT_PAUSE, Token::new(OWNER, TIMER_RECONNECT | index as u64));
+        if let Some(index) = self.connections.on_connected(io, token, result) {
+            self.started.get_or_insert(io.now());
+            for place in 0..self.queues_of[index].len() {
+                self.ask(io, self.queues_of[index][place]);
             }
         }
     }
 
     /// A timer with our owner byte.
     pub fn on_timer(&mut self, io: &mut dyn Io, token: Token) {
-        let value = token.value();
-        if value & TIMER_RETRY != 0 {
+        if let Some(value) = self.connections.on_timer(io, token) {
             self.ask(io, usize::try_from(value & !TIMER_RETRY).expect("own token"));
-        } else {
-            let index = value & !TIMER_RECONNECT;
-            let broker = self.connections[usize::try_from(index).expect("own token")].broker;
-            io.connect(self.plan.brokers[broker], Token::new(OWNER, index));
         }
     }
 
     /// Whether `connection` is one of ours; its index if so.
     #[must_use]
     pub fn index_of(&self, connection: ConnectionId) -> Option<usize> {
-        self.by_id.get(&connection).copied()
+        self.connections.index_of(connection)
     }
 
     /// Bytes for the connection with that index.
     pub fn on_received(&mut self, io: &mut dyn Io, index: usize, bytes: &[u8]) {
-        let mut assembler =
-            std::mem::replace(&mut self.connections[index].assembler, FrameAssembler::new(FRAME_BYTES_MAX));
-        let outcome = assembler.feed(bytes, |frame| {
-            self.on_frame(io, frame);
-            ControlFlow::Continue(())
-        });
-        self.connections[index].assembler = assembler;
-        if let Err(error) = outcome {
-            tracing::error!(%error, "the broker sent what is not a frame");
-            if let Some(id) = self.connections[index].id {
-                io.close(id, CloseMode::Now);
-            }
-        }
+        feed(self, io, |side| &mut side.connections, index, bytes, Self::on_frame);
     }
 
     /// The connection with that index is gone.
     pub fn on_closed(&mut self, io: &mut dyn Io, index: usize) {
-        if let Some(id) = self.connections[index].id.take() {
-            self.by_id.remove(&id);
-        }
-        io.timer(io.now() + RECONNECT_PAUSE, Token::new(OWNER, TIMER_RECONNECT | index as u64));
+        self.connections.on_closed(io, index);
     }
 
     fn on_frame(&mut self, io: &mut dyn Io, frame: &[u8]) {
@@ -289,7 +245,7 @@ impl Consumer {
             return;
         }
         let queue = &self.queues[index];
-        let Some(outbox) = self.connections[queue.connection].id.and_then(|id| io.outbox(id)) else { return };
+        let Some(outbox) = self.connections.outbox(io, queue.connection) else { return };
         let opaque = OPAQUE_FIRST + index as i32;
         let topic = FieldValue::Str(&queue.spec.topic);
         let queue_id = FieldValue::Int(i64::from(queue.spec.queue_id));

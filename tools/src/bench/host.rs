@@ -36,6 +36,8 @@ pub struct Used {
     pub cpu_seconds: f64,
     /// Resident bytes at the end.
     pub rss_bytes: u64,
+    /// Most resident bytes in any reading.
+    pub rss_max_bytes: u64,
     /// Seconds between the readings.
     pub seconds: f64,
 }

@@ -17,15 +17,15 @@ const TICK: Duration = Duration::from_millis(20);
 /// How long answers are waited for after the last request.
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
-/// A queue to send to, as data that may cross threads.
+/// A topic to send to, as data that may cross threads.
 #[derive(Debug, Clone)]
 pub struct TemplatePlan {
     /// Index of its broker.
     pub broker: usize,
     /// Topic.
     pub topic: String,
-    /// Queue of that topic.
-    pub queue_id: u32,
+    /// Its queues.
+    pub queues: u32,
 }
 
 /// Everything one load thread does.
@@ -106,7 +106,7 @@ impl Service<()> for LoadShard {
                 .map(|q| {
                     let spec = TemplateSpec {
                         topic: &q.topic,
-                        queue_id: q.queue_id,
+                        queues: q.queues,
                         body_bytes: produce.body_bytes,
                         batch: plan.batch,
                         serialize: plan.serialize,

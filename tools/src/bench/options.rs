@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::template::QUEUES_MAX;
+
 /// Load for any broker that speaks the RocketMQ remoting protocol, with honest latency histograms.
 #[derive(Debug, Parser)]
 #[command(name = "rmq-bench", version)]
@@ -35,6 +37,15 @@ pub enum Encoding {
     Rocketmq,
 }
 
+/// Which queue a message goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Each queue of each topic in its turn; with `--threads 1` and as many messages as queues, each exactly once.
+    Turn,
+    /// By chance.
+    Random,
+}
+
 /// Where a consumer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum From {
@@ -57,8 +68,11 @@ pub struct Common {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub topics: u32,
     /// Queues per topic and broker when topics are created here.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(QUEUES_MAX)))]
     pub queues: u32,
+    /// Which queue a message goes to.
+    #[arg(long, value_enum, default_value_t = Order::Turn)]
+    pub order: Order,
     /// Use the topics as they are instead of creating them.
     #[arg(long)]
     pub no_create: bool,

@@ -2,29 +2,23 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ringmq_reactor::{CloseMode, ConnectionId, Io, Monotonic, Token};
+use ringmq_reactor::{ConnectionId, Io, Monotonic, Token};
 use ringmq_remoting::code::response;
 use ringmq_remoting::command::Command;
-use ringmq_remoting::frame::{FRAME_BYTES_MAX, FrameAssembler};
-
-use rustc_hash::FxHashMap;
 
 use super::clock::Clock;
+use super::connections::{Connections, feed};
 use super::measure::{Progress, Tally};
+use super::options::Order;
 use super::template::{OPAQUE_FIRST, Template};
 
 /// Token owner of producing connections and timers.
 pub const OWNER: u8 = 1;
-/// Timer values above all connection indexes.
 const TIMER_PACE: u64 = 1 << 40;
-const TIMER_RECONNECT: u64 = 1 << 41;
-/// Pause before a lost connection is opened again.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// How far an open-loop schedule is served in one turn, so that answers are read in between.
 const SENDS_PER_TURN_MAX: usize = 4096;
 
@@ -45,19 +39,29 @@ pub struct ProducePlan {
     pub messages_max: u64,
     /// Body bytes per message.
     pub body_bytes: usize,
+    /// Which queue is next.
+    pub order: Order,
     /// Before this nothing is counted.
     pub warmup: Duration,
     /// After warm-up, how long requests are made.
     pub duration: Duration,
 }
 
-struct Connection {
-    broker: usize,
-    id: Option<ConnectionId>,
-    assembler: FrameAssembler,
-    /// Templates of this connection's broker, next to use.
-    next_template: usize,
-    in_flight: usize,
+/// A broker's queues, and how they take turns. Places count the queues of all its topics in order.
+struct Broker {
+    /// First place behind each topic's queues, and the topic's template.
+    topics: Vec<(u64, usize)>,
+    queues: u64,
+    next: u64,
+}
+
+impl Broker {
+    /// Template and queue id at a place.
+    fn queue_at(&self, place: u64) -> (usize, u32) {
+        let index = self.topics.partition_point(|(end, _)| *end <= place);
+        let first = if index == 0 { 0 } else { self.topics[index - 1].0 };
+        (self.topics[index].1, u32::try_from(place - first).expect("a topic has fewer queues"))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -72,12 +76,12 @@ pub struct Producer {
     plan: ProducePlan,
     clock: Clock,
     templates: Vec<Template>,
-    /// Indexes of templates by broker.
-    by_broker: Vec<Vec<usize>>,
-    connections: Vec<Connection>,
-    by_id: FxHashMap<ConnectionId, usize>,
+    brokers: Vec<Broker>,
+    connections: Connections,
     /// `in_flight` slots per connection; a slot's opaque is its index.
     slots: Vec<Slot>,
+    /// State of the choice of queues.
+    random: u64,
     free: VecDeque<u32>,
     started: Option<Monotonic>,
     /// Requests scheduled so far (open loop).
@@ -98,33 +102,23 @@ impl Producer {
     /// If a broker has no template.
     #[must_use]
     pub fn new(plan: ProducePlan, templates: Vec<Template>, clock: Clock, progress: Arc<Progress>) -> Self {
-        let mut by_broker = vec![Vec::new(); plan.brokers.len()];
+        let mut brokers: Vec<Broker> = Vec::new();
+        brokers.resize_with(plan.brokers.len(), || Broker { topics: Vec::new(), queues: 0, next: 0 });
         for (index, template) in templates.iter().enumerate() {
-            by_broker[template.broker].push(index);
+            let broker = &mut brokers[template.broker];
+            broker.queues += u64::from(template.queues);
+            broker.topics.push((broker.queues, index));
         }
-        assert!(by_broker.iter().all(|t| !t.is_empty()), "every broker has a queue to send to");
-        let connections: Vec<Connection> = (0..plan.connections)
-            .map(|index| {
-                let broker = index % plan.brokers.len();
-                Connection {
-                    broker,
-                    id: None,
-                    assembler: FrameAssembler::new(FRAME_BYTES_MAX),
-                    // connections start at different queues, so that a few in flight already spread
-                    next_template: index / plan.brokers.len() * by_broker[broker].len()
-                        / plan.connections.max(1)
-                        + index,
-                    in_flight: 0,
-                }
-            })
-            .collect();
+        assert!(brokers.iter().all(|broker| broker.queues > 0), "every broker has a queue to send to");
+        let broker_of = (0..plan.connections).map(|index| index % plan.brokers.len());
+        let connections = Connections::new(OWNER, plan.brokers.clone(), broker_of);
         let slots = vec![Slot { due: None, messages: 0 }; plan.connections * plan.in_flight];
         Self {
             clock,
             templates,
-            by_broker,
+            brokers,
             connections,
-            by_id: FxHashMap::default(),
+            random: plan.first_number,
             slots,
             free: VecDeque::new(),
             started: None,
@@ -142,8 +136,8 @@ impl Producer {
 
     /// Opens the connections.
     pub fn start(&mut self, io: &mut dyn Io) {
-        for (index, connection) in self.connections.iter().enumerate() {
-            io.connect(self.plan.brokers[connection.broker], Token::new(OWNER, index as u64));
+        for index in 0..self.connections.count() {
+            self.connections.open(io, index);
         }
     }
 
@@ -171,59 +165,40 @@ impl Producer {
 
     /// Answer to `connect`.
     pub fn on_connected(&mut self, io: &mut dyn Io, token: Token, result: std::io::Result<ConnectionId>) {
-        let index = usize::try_from(token.value()).expect("own token");
-        match result {
-            Ok(id) => {
-                self.connections[index].id = Some(id);
-                self.by_id.insert(id, index);
-                self.connections[index].assembler = FrameAssembler::new(FRAME_BYTES_MAX);
-                let first = (index * self.plan.in_flight) as u32;
-                self.free.extend(first..first + self.plan.in_flight as u32);
-                // The clock of a closed or open loop starts with the first connection.
-                self.started.get_or_insert(io.now());
-                self.fill(io);
-            }
-            Err(error) => {
-                tracing::warn!(broker = %self.plan.brokers[self.connections[index].broker], %error, "cannot connect");
-                io.timer(io.now() + RECONNECT_PAUSE, Token::new(OWNER, TIMER_RECONNECT | index as u64));
-            }
+        if let Some(index) = self.connections.on_connected(io, token, result) {
+            let first = (index * self.plan.in_flight) as u32;
+            self.free.extend(first..first + self.plan.in_flight as u32);
+            // The clock of a closed or open loop starts with the first connection.
+            self.started.get_or_insert(io.now());
+            self.fill(io);
         }
     }
 
     /// A timer with our owner byte.
     pub fn on_timer(&mut self, io: &mut dyn Io, token: Token) {
-        if token.value() == TIMER_PACE {
+        if self.connections.on_timer(io, token) == Some(TIMER_PACE) {
             self.pace_armed = false;
             self.fill(io);
-        } else {
-            let index = token.value() & !TIMER_RECONNECT;
-            let broker = self.connections[usize::try_from(index).expect("own token")].broker;
-            io.connect(self.plan.brokers[broker], Token::new(OWNER, index));
         }
     }
 
     /// Whether `connection` is one of ours; its index if so.
     #[must_use]
     pub fn index_of(&self, connection: ConnectionId) -> Option<usize> {
-        self.by_id.get(&connection).copied()
+        self.connections.index_of(connection)
     }
 
     /// Bytes for the connection with that index.
     pub fn on_received(&mut self, io: &mut dyn Io, index: usize, bytes: &[u8]) {
         let now = io.now();
-        let mut assembler =
-            std::mem::replace(&mut self.connections[index].assembler, FrameAssembler::new(FRAME_BYTES_MAX));
-        let outcome = assembler.feed(bytes, |frame| {
-            self.on_frame(now, index, frame);
-            ControlFlow::Continue(())
-        });
-        self.connections[index].assembler = assembler;
-        if let Err(error) = outcome {
-            tracing::error!(%error, "the broker sent what is not a frame");
-            if let Some(id) = self.connections[index].id {
-                io.close(id, CloseMode::Now);
-            }
-        }
+        feed(
+            self,
+            io,
+            |side| &mut side.connections,
+            index,
+            bytes,
+            |side, _, frame| side.on_frame(now, frame),
+        );
         self.fill(io);
     }
 
@@ -239,15 +214,10 @@ impl Producer {
                 Progress::add(&self.progress.failed, u64::from(taken.messages));
             }
         }
-        let connection = &mut self.connections[index];
-        if let Some(id) = connection.id.take() {
-            self.by_id.remove(&id);
-        }
-        connection.in_flight = 0;
-        io.timer(io.now() + RECONNECT_PAUSE, Token::new(OWNER, TIMER_RECONNECT | index as u64));
+        self.connections.on_closed(io, index);
     }
 
-    fn on_frame(&mut self, now: Monotonic, index: usize, frame: &[u8]) {
+    fn on_frame(&mut self, now: Monotonic, frame: &[u8]) {
         let Ok(command) = Command::parse(frame) else { return };
         if !command.is_response() {
             return; // a notice from the broker
@@ -258,7 +228,6 @@ impl Producer {
         let messages = u64::from(entry.messages);
         self.free.push_back(slot as u32);
         self.outstanding -= 1;
-        self.connections[index].in_flight -= 1;
         if command.code != response::SUCCESS {
             self.tally.error(command.code, messages);
             Progress::add(&self.progress.failed, messages);
@@ -313,16 +282,52 @@ impl Producer {
 
     fn send(&mut self, io: &mut dyn Io, slot: u32, due: Monotonic) {
         let index = slot as usize / self.plan.in_flight;
-        let connection = &mut self.connections[index];
-        let Some(outbox) = connection.id.and_then(|id| io.outbox(id)) else { return };
-        let choice = &self.by_broker[connection.broker];
-        let template = &mut self.templates[choice[connection.next_template % choice.len()]];
-        connection.next_template += 1;
-        connection.in_flight += 1;
+        let Some(outbox) = self.connections.outbox(io, index) else { return };
+        let broker = &mut self.brokers[self.connections.broker(index)];
+        let place = match self.plan.order {
+            Order::Turn => {
+                broker.next += 1;
+                (broker.next - 1) % broker.queues
+            }
+            Order::Random => random_below(&mut self.random, broker.queues),
+        };
+        let (template, queue_id) = broker.queue_at(place);
+        let template = &mut self.templates[template];
         let number = self.plan.first_number + self.messages_started;
-        template.write(outbox.tail(), OPAQUE_FIRST + slot as i32, self.clock.wall_us(due), number);
+        let opaque = OPAQUE_FIRST + slot as i32;
+        template.write(outbox.tail(), opaque, queue_id, self.clock.wall_us(due), number);
         self.messages_started += template.messages as u64;
         self.slots[slot as usize] = Slot { due: Some(due), messages: template.messages as u32 };
         self.outstanding += 1;
+    }
+}
+
+/// A number below `bound`, from a splitmix sequence: evenly enough, the same in every run.
+fn random_below(state: &mut u64, bound: u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((u128::from(mixed ^ (mixed >> 31)) * u128::from(bound)) >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_cover_every_queue_of_every_topic() {
+        let broker = Broker { topics: vec![(2, 5), (3, 1), (7, 9)], queues: 7, next: 0 };
+        let all: Vec<_> = (0..7).map(|place| broker.queue_at(place)).collect();
+        assert_eq!(all, [(5, 0), (5, 1), (1, 0), (9, 0), (9, 1), (9, 2), (9, 3)]);
+    }
+
+    #[test]
+    fn random_places_reach_every_queue() {
+        let (mut state, mut hits) = (1, [0; 10]);
+        for _ in 0..10_000 {
+            hits[usize::try_from(random_below(&mut state, 10)).expect("below ten")] += 1;
+        }
+        assert!(hits.iter().all(|n| (800..1_200).contains(n)), "{hits:?}");
     }
 }

@@ -80,12 +80,13 @@ impl Report<'_> {
         let mut out = String::from("{");
         let _ = write!(
             out,
-            "\"command\":\"{}\",\"label\":{:?},\"topics\":{},\"queues\":{},\"connections\":{},\"in_flight\":{},\"size\":{},\
+            "\"command\":\"{}\",\"label\":{:?},\"topics\":{},\"queues\":{},\"order\":\"{:?}\",\"connections\":{},\"in_flight\":{},\"size\":{},\
              \"batch\":{},\"rate\":{},\"duration\":{},\"warmup\":{},\"threads\":{},\"encoding\":\"{:?}\"",
             self.command,
             o.label,
             o.topics,
             o.queues,
+            o.order,
             o.connections,
             o.in_flight,
             o.size,
@@ -105,11 +106,12 @@ impl Report<'_> {
             if let Some(used) = used {
                 let _ = write!(
                     out,
-                    ",\"{name}\":{{\"cpu_seconds\":{:.3},\"cores\":{:.4},\"cpu_seconds_per_million\":{:.3},\"rss_bytes\":{}}}",
+                    ",\"{name}\":{{\"cpu_seconds\":{:.3},\"cores\":{:.4},\"cpu_seconds_per_million\":{:.3},\"rss_bytes\":{},\"rss_max_bytes\":{}}}",
                     used.cpu_seconds,
                     used.cpu_seconds / used.seconds,
                     per_million(used, self.messages()),
-                    used.rss_bytes
+                    used.rss_bytes,
+                    used.rss_max_bytes
                 );
             }
         }

@@ -48,17 +48,17 @@ pub enum RunError {
     Nothing,
 }
 
-/// A queue that the load uses.
+/// A topic's queues on one broker.
 #[derive(Debug, Clone)]
-struct FoundQueue {
+struct FoundQueues {
     broker: SocketAddr,
     topic: String,
-    queue_id: u32,
+    queues: u32,
 }
 
-struct FoundQueues {
-    write: Vec<FoundQueue>,
-    read: Vec<FoundQueue>,
+struct Found {
+    write: Vec<FoundQueues>,
+    read: Vec<FoundQueues>,
 }
 
 /// Runs `command` and returns the text for the terminal.
@@ -146,6 +146,7 @@ fn watch(options: &Common, progress: &Progress, handle: &uring::Handle) -> (Opti
     let own_pid = std::process::id();
     let mut first: Option<(Instant, Option<Usage>, Option<Usage>)> = None;
     let mut last = first;
+    let mut rss_max = (0, 0);
     let mut printed = (begun, 0, 0);
     while handle.is_running() {
         std::thread::sleep(Duration::from_millis(10));
@@ -156,6 +157,9 @@ fn watch(options: &Common, progress: &Progress, handle: &uring::Handle) -> (Opti
                 first = Some(sample());
             } else if now >= until || last.is_none_or(|(at, ..)| now - at > Duration::from_millis(200)) {
                 last = Some(sample());
+                let rss = |usage: Option<Usage>| usage.map_or(0, |usage| usage.rss_bytes);
+                let (_, own, broker) = last.expect("sampled");
+                rss_max = (rss_max.0.max(rss(own)), rss_max.1.max(rss(broker)));
             }
         }
         if now - printed.0 >= Duration::from_secs(1) && !options.quiet {
@@ -173,19 +177,20 @@ fn watch(options: &Common, progress: &Progress, handle: &uring::Handle) -> (Opti
         }
     }
     let (Some(first), Some(last)) = (first, last) else { return (None, None) };
-    let used = |a: Option<Usage>, b: Option<Usage>| {
+    let used = |a: Option<Usage>, b: Option<Usage>, rss_max_bytes: u64| {
         let (a, b) = (a?, b?);
         Some(Used {
             cpu_seconds: b.cpu_seconds - a.cpu_seconds,
             rss_bytes: b.rss_bytes,
+            rss_max_bytes,
             seconds: (last.0 - first.0).as_secs_f64(),
         })
     };
-    (used(first.1, last.1), used(first.2, last.2))
+    (used(first.1, last.1, rss_max.0), used(first.2, last.2, rss_max.1))
 }
 
-async fn find_queues(cluster: &Cluster, options: &Common, create: bool) -> Result<FoundQueues, ControlError> {
-    let mut found = FoundQueues { write: Vec::new(), read: Vec::new() };
+async fn find_queues(cluster: &Cluster, options: &Common, create: bool) -> Result<Found, ControlError> {
+    let mut found = Found { write: Vec::new(), read: Vec::new() };
     let masters = cluster.wait_for_masters().await?;
     let topics = options.topic_names();
     if create && !options.no_create {
@@ -206,7 +211,7 @@ async fn find_queues(cluster: &Cluster, options: &Common, create: bool) -> Resul
     Ok(found)
 }
 
-fn add_queues(found: &mut FoundQueues, topic: &str, route: &TopicRouteData) {
+fn add_queues(found: &mut Found, topic: &str, route: &TopicRouteData) {
     let masters: BTreeMap<&str, SocketAddr> = route
         .broker_datas
         .iter()
@@ -214,25 +219,21 @@ fn add_queues(found: &mut FoundQueues, topic: &str, route: &TopicRouteData) {
         .collect();
     for queues in &route.queue_datas {
         let Some(&broker) = masters.get(queues.broker_name.as_str()) else { continue };
-        let all = |count: i32| {
-            let topic = topic.to_owned();
-            (0..count.max(0).unsigned_abs()).map(move |queue_id| FoundQueue {
-                broker,
-                topic: topic.clone(),
-                queue_id,
-            })
+        let some = |count: i32| {
+            let queues = count.max(0).unsigned_abs();
+            (queues > 0).then(|| FoundQueues { broker, topic: topic.to_owned(), queues })
         };
         if queues.perm & 2 != 0 {
-            found.write.extend(all(queues.write_queue_nums));
+            found.write.extend(some(queues.write_queue_nums));
         }
         if queues.perm & 4 != 0 {
-            found.read.extend(all(queues.read_queue_nums));
+            found.read.extend(some(queues.read_queue_nums));
         }
     }
 }
 
 /// Distinct brokers in order of appearance, and each queue's index among them.
-fn brokers_of(queues: &[FoundQueue]) -> (Vec<SocketAddr>, Vec<usize>) {
+fn brokers_of(queues: &[FoundQueues]) -> (Vec<SocketAddr>, Vec<usize>) {
     let mut brokers = Vec::new();
     let indexes = queues
         .iter()
@@ -254,7 +255,7 @@ fn share(whole: u64, index: usize, parts: usize) -> u64 {
 
 fn produce_plan(
     options: &Common,
-    queues: &[FoundQueue],
+    queues: &[FoundQueues],
     thread: usize,
     threads: usize,
 ) -> (ProducePlan, Vec<TemplatePlan>) {
@@ -262,7 +263,7 @@ fn produce_plan(
     let templates = queues
         .iter()
         .zip(&indexes)
-        .map(|(q, &broker)| TemplatePlan { broker, topic: q.topic.clone(), queue_id: q.queue_id })
+        .map(|(q, &broker)| TemplatePlan { broker, topic: q.topic.clone(), queues: q.queues })
         .collect();
     let requests = options.rate / f64::from(options.batch) / threads as f64;
     let plan = ProducePlan {
@@ -273,6 +274,7 @@ fn produce_plan(
         first_number: (thread as u64) << 48,
         messages_max: share(options.count, thread, threads),
         body_bytes: options.size as usize,
+        order: options.order,
         warmup: options.warmup(),
         duration: options.duration(),
     };
@@ -281,7 +283,7 @@ fn produce_plan(
 
 fn consume_plan(
     options: &Common,
-    queues: &[FoundQueue],
+    queues: &[FoundQueues],
     thread: usize,
     threads: usize,
     from_now_on: bool,
@@ -290,9 +292,10 @@ fn consume_plan(
     let mine = queues
         .iter()
         .zip(&indexes)
+        .flat_map(|(q, &broker)| (0..q.queues).map(move |queue_id| (q, broker, queue_id)))
         .enumerate()
         .filter(|(k, _)| k % threads == thread)
-        .map(|(_, (q, &broker))| QueueToRead { broker, topic: q.topic.clone(), queue_id: q.queue_id })
+        .map(|(_, (q, broker, queue_id))| QueueToRead { broker, topic: q.topic.clone(), queue_id })
         .collect();
     ConsumePlan {
         brokers,

@@ -1,6 +1,6 @@
 //! Send requests made once and patched per message.
 //!
-//! A load generator must cost less than the broker that it loads. All requests for one queue are equal but for a few
+//! A load generator must cost less than the broker that it loads. All requests for one topic are equal but for a few
 //! numbers, so each is encoded once, with those numbers at a fixed width, and a send patches them and copies the bytes.
 
 use bytes::BytesMut;
@@ -12,6 +12,10 @@ use ringmq_remoting::encode::{FieldValue, write_request};
 pub const OPAQUE_FIRST: i32 = 1_000_000_000;
 /// A wall clock in milliseconds has 13 digits until the year 2286.
 const BORN_PLACEHOLDER: &str = "1111111111111";
+/// Queue ids are sent with leading zeros, which both brokers read as numbers.
+const QUEUE_PLACEHOLDER: &str = "22222";
+/// Queues of one topic that the placeholder has digits for.
+pub const QUEUES_MAX: u32 = 100_000;
 /// 32 hexadecimal digits, the last 16 of them the message's number.
 const UNIQUE_PREFIX: &str = "7F00000152514D42";
 const NUMBER_PLACEHOLDER: &str = "00000000FEEDF00D";
@@ -26,8 +30,8 @@ pub const STAMP_MARK: u64 = 0x524d_5142_454e_4348;
 pub struct TemplateSpec<'a> {
     /// Topic name.
     pub topic: &'a str,
-    /// Queue of that topic.
-    pub queue_id: u32,
+    /// Its queues.
+    pub queues: u32,
     /// Body bytes per message, at least [`STAMP_BYTES`].
     pub body_bytes: usize,
     /// Messages per request; above 1 the request is a batch.
@@ -42,12 +46,15 @@ pub struct Template {
     bytes: Vec<u8>,
     opaque_at: usize,
     opaque_is_binary: bool,
+    queue_at: usize,
     born_at: usize,
     number_at: Vec<usize>,
     stamp_at: Vec<usize>,
+    /// Queues of the topic, for the load generator's own use.
+    pub queues: u32,
     /// Messages per request.
     pub messages: usize,
-    /// Index of the broker that the queue lives on, for the load generator's own use.
+    /// Index of the broker that the topic's queues live on, for the load generator's own use.
     pub broker: usize,
 }
 
@@ -56,16 +63,16 @@ impl Template {
     #[must_use]
     pub fn new(spec: &TemplateSpec<'_>, broker: usize) -> Self {
         assert!(spec.body_bytes >= STAMP_BYTES && spec.batch >= 1);
+        assert!((1..=QUEUES_MAX).contains(&spec.queues), "{} queues", spec.queues);
         let properties = format!("UNIQ_KEY\u{1}{UNIQUE_PREFIX}{NUMBER_PLACEHOLDER}\u{2}WAIT\u{1}true\u{2}");
         let body = if spec.batch == 1 { vec![b'x'; spec.body_bytes] } else { batch_body(spec, &properties) };
-        let queue_id = spec.queue_id.to_string();
         let batch = spec.batch > 1;
         let fields = [
             ("a", FieldValue::Str("rmq-bench")),
             ("b", FieldValue::Str(spec.topic)),
             ("c", FieldValue::Str("TBW102")),
             ("d", FieldValue::Str("4")),
-            ("e", FieldValue::Str(&queue_id)),
+            ("e", FieldValue::Str(QUEUE_PLACEHOLDER)),
             ("f", FieldValue::Str("0")),
             ("g", FieldValue::Str(BORN_PLACEHOLDER)),
             ("h", FieldValue::Str("0")),
@@ -88,6 +95,7 @@ impl Template {
             let digits = OPAQUE_FIRST.to_string();
             find(&bytes[..header_bytes], format!("\"opaque\":{digits}").as_bytes()).expect("own header") + 9
         };
+        let queue_at = find_field(&bytes[..header_bytes], opaque_is_binary, "e", QUEUE_PLACEHOLDER);
         let born_at = find(&bytes[..header_bytes], BORN_PLACEHOLDER.as_bytes()).expect("own header");
         let number_at = find_all(&bytes, NUMBER_PLACEHOLDER.as_bytes());
         assert_eq!(number_at.len(), spec.batch, "one unique key per message");
@@ -96,9 +104,11 @@ impl Template {
             bytes,
             opaque_at,
             opaque_is_binary,
+            queue_at,
             born_at,
             number_at,
             stamp_at,
+            queues: spec.queues,
             messages: spec.batch,
             broker,
         };
@@ -110,7 +120,7 @@ impl Template {
 
     /// Patches the request and appends it to `out`. `due_us` is the wall clock in microseconds at which it was due;
     /// messages get the numbers `first_number`, `first_number + 1`, …
-    pub fn write(&mut self, out: &mut BytesMut, opaque: i32, due_us: u64, first_number: u64) {
+    pub fn write(&mut self, out: &mut BytesMut, opaque: i32, queue_id: u32, due_us: u64, first_number: u64) {
         if self.opaque_is_binary {
             self.bytes[self.opaque_at..self.opaque_at + 4].copy_from_slice(&opaque.to_be_bytes());
         } else {
@@ -119,6 +129,8 @@ impl Template {
                 u64::from(opaque.unsigned_abs()),
             );
         }
+        let queue_digits = self.queue_at..self.queue_at + QUEUE_PLACEHOLDER.len();
+        put_decimal(&mut self.bytes[queue_digits], u64::from(queue_id));
         put_decimal(&mut self.bytes[self.born_at..self.born_at + 13], due_us / 1000);
         for (k, &at) in self.number_at.iter().enumerate() {
             put_hex(&mut self.bytes[at..at + 16], first_number + k as u64);
@@ -152,6 +164,22 @@ fn batch_body(spec: &TemplateSpec<'_>, properties: &str) -> Vec<u8> {
 fn batch_stamps(bytes: &[u8], header_bytes: usize, spec: &TemplateSpec<'_>) -> Vec<usize> {
     let entry = (bytes.len() - header_bytes) / spec.batch;
     (0..spec.batch).map(|k| header_bytes + k * entry + 20).collect()
+}
+
+/// Where the value of a header field begins; topics and properties may hold the same digits.
+fn find_field(header: &[u8], is_binary: bool, key: &str, value: &str) -> usize {
+    let mut field = if is_binary {
+        // length of the key in 2 bytes, key, length of the value in 4 bytes, value
+        let mut field = (key.len() as u16).to_be_bytes().to_vec();
+        field.extend(key.as_bytes());
+        field.extend((value.len() as u32).to_be_bytes());
+        field
+    } else {
+        format!("\"{key}\":\"").into_bytes()
+    };
+    let before = field.len();
+    field.extend(value.as_bytes());
+    find(header, &field).expect("own header") + before
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -188,13 +216,15 @@ mod tests {
     use ringmq_remoting::command::Command;
 
     fn check(serialize: SerializeType, batch: usize) {
-        let spec = TemplateSpec { topic: "T", queue_id: 3, body_bytes: 64, batch, serialize };
+        let spec = TemplateSpec { topic: "T-22222", queues: 400, body_bytes: 64, batch, serialize };
         let mut template = Template::new(&spec, 0);
         let mut out = BytesMut::new();
-        template.write(&mut out, OPAQUE_FIRST + 77, 1_700_000_000_123_456, 0xABC);
+        template.write(&mut out, OPAQUE_FIRST + 77, 321, 1_700_000_000_123_456, 0xABC);
         let command = Command::parse(&out).expect("own frame");
         assert_eq!(command.opaque, OPAQUE_FIRST + 77);
-        assert_eq!(command.field("e").as_deref(), Some("3"));
+        assert_eq!(command.field("e").as_deref(), Some("00321"));
+        assert_eq!(command.int("e").expect("a number"), Some(321));
+        assert_eq!(command.field("b").as_deref(), Some("T-22222"));
         assert_eq!(command.field("g").as_deref(), Some("1700000000123"));
         let body = command.body;
         let first = if batch == 1 { body } else { &body[20..] };
