@@ -8,6 +8,7 @@ use ringmq_remoting::record::RecordView;
 
 use crate::error::ConfigError;
 use crate::limits::*;
+use crate::retention::Retention;
 
 /// What an acknowledgement promises (`flushDiskType`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +64,8 @@ pub struct StoreConfig {
     /// Records within this distance of the log's end count as "in memory" for [`crate::ReadLimits`]
     /// (`accessMessageInMemoryMaxRatio` of the machine's memory).
     pub in_memory_bytes: u64,
+    /// What is removed when; `None`: nothing ever is. Can be changed later: [`crate::Store::set_retention`].
+    pub retention: Option<Retention>,
     /// How recovery finds the tags code of a record.
     pub tags_code_of: TagsCodeOf,
     /// Breaks the promise on purpose: acknowledges at append instead of after the write. The simulation's proof that its
@@ -89,6 +92,7 @@ impl StoreConfig {
             zero_ahead_bytes: ZERO_AHEAD_BYTES,
             checkpoint_bytes: CHECKPOINT_BYTES,
             in_memory_bytes: 1 << 30,
+            retention: None,
             tags_code_of: tags_code_of_tag,
             fault_acknowledge_early: false,
         }

@@ -161,6 +161,14 @@ pub enum AppendError {
         /// Why the last attempt failed; it is repeated every second.
         source: Arc<io::Error>,
     },
+    /// The file system is fuller than [`crate::Retention::warning`] allows. → SERVICE_NOT_AVAILABLE
+    #[error("the disk is used to {used:.2}, more than {limit:.2}: messages are refused until there is room")]
+    DiskFull {
+        /// The used part at the last look, 0 to 1.
+        used: f64,
+        /// The part from which on messages are refused.
+        limit: f64,
+    },
     /// The record or batch is larger than `record_bytes_max`. → MESSAGE_ILLEGAL
     #[error("{bytes} bytes exceed the record limit of {limit}")]
     TooLarge {

@@ -76,6 +76,11 @@ impl Flusher {
         self.durable
     }
 
+    /// Everything below is on stable media, and a durable checkpoint says so.
+    pub fn checkpointed(&self) -> LogOffset {
+        self.checkpoint.durable
+    }
+
     /// The log must not write at or beyond this page until the checkpoint has moved.
     pub fn written_max(&self) -> LogOffset {
         self.checkpoint.written_max

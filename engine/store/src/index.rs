@@ -6,6 +6,7 @@
 mod chunk;
 mod queue;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -76,6 +77,29 @@ impl Index {
         }
     }
 
+    /// Slots below this number may be in use.
+    pub fn slot_bound(&self) -> usize {
+        self.queues.capacity()
+    }
+
+    /// The queue in slot number `at`, if it is in use.
+    pub fn at(&self, at: usize) -> Option<(QueueSlot, &Queue)> {
+        let slot = QueueSlot(u32::try_from(at).ok()?);
+        self.queues.get(at).map(|queue| (slot, queue))
+    }
+
+    /// Drops the entries of records below `log_min`, which the log is about to lose, from the queues in these slots. Queues stay, with
+    /// their max offsets.
+    pub fn forget_below(&mut self, log_min: LogOffset, slots: Range<usize>) {
+        for at in slots {
+            if let Some(queue) = self.queues.get_mut(at) {
+                let before = queue.entry_count();
+                queue.forget_below(log_min);
+                self.entries -= before - queue.entry_count();
+            }
+        }
+    }
+
     /// # Panics
     /// If the slot is dead.
     pub fn queue(&self, slot: QueueSlot) -> &Queue {
@@ -113,21 +137,6 @@ impl Index {
         let mut all: Vec<_> = self.queues.iter().map(|(_, queue)| queue).collect();
         all.sort_unstable_by(|a, b| a.topic().cmp(b.topic()).then(a.queue_id().cmp(&b.queue_id())));
         all
-    }
-
-    /// Drops the entries of records below `log_min`, which the log is about to lose. Queues stay, with their max offsets.
-    pub fn forget_below(&mut self, log_min: LogOffset) {
-        self.entries = 0;
-        for (_, queue) in &mut self.queues {
-            queue.forget_below(log_min);
-            self.entries += queue.entry_count();
-        }
-    }
-
-    /// Store time of the oldest visible entry of all queues.
-    pub fn earliest_store_time(&self) -> Option<i64> {
-        let first = |queue: &Queue| queue.visible_entry(queue.min_offset()).map(|e| e.store_timestamp);
-        self.queues.iter().filter_map(|(_, queue)| first(queue)).min()
     }
 
     /// Makes everything visible: after recovery, when all that is in the log counts.

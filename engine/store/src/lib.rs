@@ -33,10 +33,12 @@
 
 #![forbid(unsafe_code)]
 
+mod ages;
 mod checkpoint;
 mod cold;
 mod config;
 mod deletion;
+mod ends;
 mod error;
 mod flush;
 mod index;
@@ -46,6 +48,7 @@ mod offset;
 mod prepare;
 mod read;
 mod recover;
+mod retention;
 mod seal;
 mod segments;
 mod stats;
@@ -60,5 +63,6 @@ pub use limits::*;
 pub use offset::{LogOffset, PhysicalOffset};
 pub use read::{Boundary, IndexEntry, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead};
 pub use recover::{RecoveryReport, TailState};
+pub use retention::{DeleteWhen, MANUAL_ROUNDS, Retention};
 pub use stats::{LatencyBuckets, StoreStats};
 pub use store::{Appended, Arrival, QueueInfo, Store};

@@ -36,6 +36,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringmq_reactor::{FileId, OpenOptions, PAGE_BYTES, ShardId, TaskIo, WriteData};
 
+use crate::ages::Ages;
 use crate::checkpoint::{self, Checkpoint, FlushKind};
 use crate::config::{Flush, StoreConfig};
 use crate::error::{Corruption, OpenError};
@@ -61,7 +62,7 @@ pub enum TailState {
 /// What recovery found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Records in the log.
+    /// Records in the log, without the store's own lists of queue ends.
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -82,10 +83,10 @@ pub struct RecoveryReport {
     pub elapsed: Duration,
 }
 
-/// Store times of the oldest and the newest record.
-#[derive(Clone, Copy, Debug, Default)]
+/// Store times of the records.
+#[derive(Debug, Default)]
 pub(crate) struct Times {
-    pub earliest: Option<i64>,
+    pub ages: Ages,
     pub newest: i64,
 }
 

@@ -1,5 +1,6 @@
 //! The files of the log.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use ringmq_reactor::FileId;
@@ -36,7 +37,7 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) struct Segments {
     dir: PathBuf,
-    list: Vec<Segment>,
+    list: VecDeque<Segment>,
 }
 
 impl Segments {
@@ -48,7 +49,7 @@ impl Segments {
             list.windows(2).all(|pair| pair[0].end == pair[1].start),
             "segments follow each other: {list:?}"
         );
-        Self { dir, list }
+        Self { dir, list: list.into() }
     }
 
     /// The folder that holds them.
@@ -67,7 +68,12 @@ impl Segments {
     }
 
     pub fn start(&self) -> LogOffset {
-        self.list[0].start
+        self.first().start
+    }
+
+    /// The oldest one.
+    pub fn first(&self) -> &Segment {
+        &self.list[0]
     }
 
     /// Where the next segment begins.
@@ -77,7 +83,16 @@ impl Segments {
 
     pub fn push(&mut self, segment: Segment) {
         assert_eq!(self.end(), segment.start, "segments follow each other");
-        self.list.push(segment);
+        self.list.push_back(segment);
+    }
+
+    /// The oldest one is no longer part of the log.
+    ///
+    /// # Panics
+    /// If it is the only one.
+    pub fn remove_first(&mut self) {
+        assert!(self.list.len() > 1, "a log has a segment");
+        self.list.pop_front();
     }
 
     pub fn count(&self) -> usize {

@@ -45,6 +45,8 @@ pub struct StoreStats {
     pub index_entries: u64,
     /// Segment files.
     pub segments: usize,
+    /// Segments that retention has removed since the store was opened.
+    pub removed_segments: u64,
     /// Room on the file system at the last [`crate::Store::refresh_space`] that was answered.
     pub space: Option<Space>,
 }

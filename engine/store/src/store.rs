@@ -4,12 +4,14 @@ mod append;
 mod close;
 mod drive;
 mod reading;
+mod removal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ringmq_reactor::{FileId, FileOp, Io, Monotonic, ShardId, TaskIo};
 
+use crate::ages::Ages;
 use crate::cold::ColdReads;
 use crate::config::{Flush, StoreConfig};
 use crate::error::{OpenError, StoreError};
@@ -19,6 +21,7 @@ use crate::offset::{LogOffset, PhysicalOffset};
 use crate::prepare::Preparation;
 use crate::read::{Boundary, IndexEntry, ReadTicket};
 use crate::recover::{self, Recovered, RecoveryReport};
+use crate::retention::Keeper;
 use crate::seal::Batch;
 use crate::segments::Segments;
 use crate::stats::StoreStats;
@@ -106,7 +109,9 @@ pub struct Store {
     poison: Option<StoreError>,
     closing: close::Closing,
     last_store_timestamp: i64,
-    log_earliest_store_time: Option<i64>,
+    ages: Ages,
+    keeper: Keeper,
+    removal: removal::Removal,
     stats: StoreStats,
 }
 
@@ -148,7 +153,9 @@ impl Store {
             poison: None,
             closing: close::Closing::No,
             last_store_timestamp: times.newest,
-            log_earliest_store_time: times.earliest,
+            ages: times.ages,
+            keeper: Keeper::new(config.retention.clone()),
+            removal: removal::Removal::default(),
             stats: StoreStats::default(),
             config,
         };
@@ -236,7 +243,7 @@ impl Store {
     /// Store time of the oldest record of the log, ms; `None` if the log is empty.
     #[must_use]
     pub fn log_earliest_store_time(&self) -> Option<i64> {
-        self.log_earliest_store_time
+        self.ages.first()
     }
 
     /// What the index knows of one visible message.
@@ -274,15 +281,6 @@ impl Store {
     #[must_use]
     pub fn log_max(&self) -> LogOffset {
         self.acknowledged
-    }
-
-    /// Forgets every record below `log_min`, the start of a segment that is acknowledged or older: queues' min offsets move, max
-    /// offsets stay. To be called before the segments below it are taken from [`Segments`].
-    #[allow(dead_code, reason = "retention calls it")]
-    pub(crate) fn forget_below(&mut self, log_min: LogOffset) {
-        assert!(log_min <= self.acknowledged, "only what is acknowledged is old enough to be forgotten");
-        self.index.forget_below(log_min);
-        self.log_earliest_store_time = self.index.earliest_store_time();
     }
 
     /// Counters.

@@ -16,12 +16,14 @@ pub(crate) enum Kind {
     ColdRead,
     Space,
     Close,
+    Remove,
     FlushTimer,
     ZeroTimer,
     PrepareTimer,
+    RetentionTimer,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 13] = [
     Kind::Write,
     Kind::Zero,
     Kind::Flush,
@@ -30,9 +32,11 @@ const KINDS: [Kind; 11] = [
     Kind::ColdRead,
     Kind::Space,
     Kind::Close,
+    Kind::Remove,
     Kind::FlushTimer,
     Kind::ZeroTimer,
     Kind::PrepareTimer,
+    Kind::RetentionTimer,
 ];
 
 /// Makes tokens of one store.

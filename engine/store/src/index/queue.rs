@@ -13,13 +13,22 @@ pub(crate) struct Queue {
     queue_id: i32,
     /// Readers see offsets below this; entries from here on are appended and not acknowledged.
     visible: i64,
+    /// Log position of the record that says where the queue ends; 0: there is none.
+    end_written_at: LogOffset,
     full: VecDeque<Chunk>,
     last: Chunk,
 }
 
 impl Queue {
     pub fn new(topic: Arc<str>, queue_id: i32, first: i64) -> Self {
-        Self { topic, queue_id, visible: first, full: VecDeque::new(), last: Chunk::new(first) }
+        Self {
+            topic,
+            queue_id,
+            visible: first,
+            end_written_at: LogOffset(0),
+            full: VecDeque::new(),
+            last: Chunk::new(first),
+        }
     }
 
     pub fn topic(&self) -> &Arc<str> {
@@ -59,6 +68,18 @@ impl Queue {
             self.full.push_back(std::mem::replace(&mut self.last, chunk));
         }
         offset
+    }
+
+    /// Whether recovery would know the queue's end without what lies below `log_min`.
+    pub fn is_known_beyond(&self, log_min: LogOffset) -> bool {
+        let next = self.next_offset();
+        let newest = self.entry(next - 1).map(|entry| entry.offset);
+        next == 0 || newest.is_some_and(|at| at >= log_min) || self.end_written_at >= log_min
+    }
+
+    /// The record at `at` says where the queue ends.
+    pub fn end_is_written_at(&mut self, at: LogOffset) {
+        self.end_written_at = at;
     }
 
     /// Entries below `to` can be read from now on.

@@ -10,6 +10,7 @@ use super::walk::{Invalid, Step, step};
 use super::{FoundSegment, Times};
 use crate::config::{StoreConfig, TagsCodeOf};
 use crate::deletion::DELETED_TOPIC_RECORDS;
+use crate::ends::{self, QUEUE_ENDS_RECORDS, QueueEnd};
 use crate::index::{Entry, Index};
 use crate::offset::{LogOffset, PhysicalOffset};
 use crate::seal::SEAL_BYTES;
@@ -33,6 +34,8 @@ pub(crate) struct Scan {
     from_the_start: bool,
     index: Index,
     head: LogOffset,
+    /// End of the segment that is being scanned.
+    segment_end: LogOffset,
     times: Times,
     records: u64,
     bytes: u64,
@@ -46,6 +49,7 @@ impl Scan {
             from_the_start: start == LogOffset(0),
             index: Index::default(),
             head: start,
+            segment_end: start,
             times: Times::default(),
             records: 0,
             bytes: 0,
@@ -83,6 +87,7 @@ impl Scan {
         if segment.start == segment.end {
             return Ok(Some(Invalid::Zeros));
         }
+        self.segment_end = segment.end;
         let mut reader = SegmentReader::new(io, segment.file, segment.end.since(segment.start));
         loop {
             let left = segment.end.since(self.head);
@@ -129,12 +134,15 @@ impl Scan {
             let found = record.physical_offset();
             return Err(inconsistent(offset, format!("physical offset {found} instead of {expected}")));
         }
+        if record.topic() == QUEUE_ENDS_RECORDS {
+            return self.queue_ends(record.body(), offset);
+        }
         self.records += 1;
         self.bytes += record.total_bytes() as u64;
         // Bisection by time relies on this; appends keep to it.
         let store_timestamp = record.store_timestamp().max(self.times.newest);
         self.times.newest = store_timestamp;
-        self.times.earliest.get_or_insert(store_timestamp);
+        self.times.ages.note(self.segment_end, store_timestamp);
         if record.topic() == DELETED_TOPIC_RECORDS {
             let topic = std::str::from_utf8(record.body()).map_err(|error| inconsistent(offset, error))?;
             self.index.remove_topic(topic);
@@ -164,6 +172,26 @@ impl Scan {
             store_timestamp,
         };
         self.index.push(slot, entry);
+        Ok(())
+    }
+}
+
+impl Scan {
+    /// Queues that may have nothing else left in the log.
+    fn queue_ends(&mut self, body: &[u8], at: LogOffset) -> Result<(), ScanError> {
+        for end in ends::read(body) {
+            let Some(QueueEnd { topic, queue_id, next_offset }) = end else {
+                return Err(inconsistent(at, "a list of queue ends that cannot be read"));
+            };
+            let known = self.index.find(topic, queue_id);
+            let expected = known.map(|slot| self.index.queue(slot).next_offset());
+            if next_offset < 0 || expected.map_or(self.from_the_start, |expected| expected != next_offset) {
+                let cause = format!("{topic} queue {queue_id} ends at {expected:?}, not at {next_offset}");
+                return Err(inconsistent(at, cause));
+            }
+            let slot = known.unwrap_or_else(|| self.index.find_or_insert(topic, queue_id, next_offset));
+            self.index.queue_mut(slot).end_is_written_at(at);
+        }
         Ok(())
     }
 }

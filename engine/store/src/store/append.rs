@@ -5,6 +5,7 @@ use ringmq_remoting::record::{RecordDraft, sys_flag};
 
 use super::{Store, Unacknowledged};
 use crate::deletion::{DELETED_TOPIC_RECORDS, deletion_record};
+use crate::ends::QUEUE_ENDS_RECORDS;
 use crate::error::AppendError;
 use crate::index::Entry;
 use crate::limits::{BLANK_BYTES, FOOTER_BYTES};
@@ -30,6 +31,11 @@ pub(crate) fn is_indexed(sys_flags: i32) -> bool {
     kind != sys_flag::TRANSACTION_PREPARED && kind != sys_flag::TRANSACTION_ROLLBACK
 }
 
+/// Topics of records that the store writes for itself.
+fn is_own_topic(topic: &str) -> bool {
+    topic == DELETED_TOPIC_RECORDS || topic == QUEUE_ENDS_RECORDS
+}
+
 impl Store {
     /// Appends one record and indexes it (unless its transaction type is prepared or rollback). The reply may go when
     /// [`Store::acknowledged`] reaches `end`.
@@ -42,7 +48,10 @@ impl Store {
         draft: &RecordDraft<'_>,
         tags_code: i64,
     ) -> Result<Appended, AppendError> {
-        let room = self.check_topic(draft.topic).and_then(|()| self.make_room(io, draft.encoded_bytes()));
+        let room = self
+            .check_topic(draft.topic)
+            .and_then(|()| self.check_space())
+            .and_then(|()| self.make_room(io, draft.encoded_bytes()));
         self.count_refusal(room)?;
         let store_timestamp = self.store_timestamp(io);
         let appended = self.place(draft, tags_code, store_timestamp);
@@ -64,6 +73,7 @@ impl Store {
         appended.clear();
         let room = Self::check_batch(drafts)
             .and_then(|first| self.check_topic(first.topic))
+            .and_then(|()| self.check_space())
             .and_then(|()| self.make_room(io, drafts.iter().map(|(draft, _)| draft.encoded_bytes()).sum()));
         self.count_refusal(room)?;
         let store_timestamp = self.store_timestamp(io);
@@ -97,7 +107,15 @@ impl Store {
     }
 
     fn check_topic(&self, topic: &str) -> Result<(), AppendError> {
-        if topic == DELETED_TOPIC_RECORDS { Err(AppendError::ReservedTopic) } else { Ok(()) }
+        if is_own_topic(topic) { Err(AppendError::ReservedTopic) } else { Ok(()) }
+    }
+
+    /// Only messages are refused on a disk that is almost full: what the store itself writes down helps to make room.
+    fn check_space(&self) -> Result<(), AppendError> {
+        match self.keeper.refusal() {
+            Some((used, limit)) => Err(AppendError::DiskFull { used, limit }),
+            None => Ok(()),
+        }
     }
 
     fn check_batch<'a, 'd>(drafts: &'a [(RecordDraft<'d>, i64)]) -> Result<&'a RecordDraft<'d>, AppendError> {
@@ -116,7 +134,7 @@ impl Store {
     }
 
     /// Everything that can refuse an append: afterwards `bytes` fit behind the head, in one segment and one block.
-    fn make_room(&mut self, io: &mut dyn Io, bytes: usize) -> Result<(), AppendError> {
+    pub(super) fn make_room(&mut self, io: &mut dyn Io, bytes: usize) -> Result<(), AppendError> {
         if let Some(poison) = &self.poison {
             return Err(AppendError::Poisoned(poison.clone()));
         }
@@ -167,24 +185,29 @@ impl Store {
     }
 
     /// Wall time, held back from going backwards: searches by time rely on it.
-    fn store_timestamp(&mut self, io: &dyn Io) -> i64 {
+    pub(super) fn store_timestamp(&mut self, io: &dyn Io) -> i64 {
         let now = i64::try_from(io.wall_ms()).expect("a date before the year 292 million");
         self.last_store_timestamp = self.last_store_timestamp.max(now);
-        self.log_earliest_store_time.get_or_insert(self.last_store_timestamp);
         self.last_store_timestamp
     }
 
     /// Encodes a record at the head and indexes it. Room was made before.
-    fn place(&mut self, draft: &RecordDraft<'_>, tags_code: i64, store_timestamp: i64) -> Appended {
+    pub(super) fn place(
+        &mut self,
+        draft: &RecordDraft<'_>,
+        tags_code: i64,
+        store_timestamp: i64,
+    ) -> Appended {
         let offset = self.tail.head();
         let physical_offset = PhysicalOffset::new(self.shard, offset);
-        let indexed = is_indexed(draft.sys_flag) && draft.topic != DELETED_TOPIC_RECORDS;
+        let indexed = is_indexed(draft.sys_flag) && !is_own_topic(draft.topic);
         let slot = indexed.then(|| self.index.find_or_insert(draft.topic, draft.queue_id, 0));
         let queue_offset = slot.map_or(0, |slot| self.index.queue(slot).next_offset());
         let bytes = draft.encode(self.tail.spare(), queue_offset, physical_offset.signed(), store_timestamp);
         let crc = crc32fast::hash(&self.tail.spare()[..bytes]);
         self.tail.publish(bytes);
         self.batch.add(crc);
+        self.ages.note(self.segment_end, store_timestamp);
         let end = self.tail.head();
         if let Some(slot) = slot {
             let bytes = u32::try_from(bytes).expect("below RECORD_BYTES_MAX");

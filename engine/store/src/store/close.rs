@@ -65,7 +65,9 @@ impl Store {
             || self.flusher.is_busy()
             || self.preparation.is_busy()
             || self.zeroing.is_busy()
-            || self.cold.is_busy();
+            || self.cold.is_busy()
+            || self.keeper.is_busy()
+            || self.removal.is_busy();
         let finished = self.poison.is_some() || self.flusher.is_closed();
         if busy || !finished {
             return;

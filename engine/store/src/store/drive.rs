@@ -18,6 +18,10 @@ impl Store {
             return;
         }
         if self.poison.is_none() {
+            // First: what it appends goes with this turn's write.
+            if !self.closing.has_begun() {
+                self.drive_retention(io);
+            }
             self.start_write(io);
             self.tail.prepare_spare(io, self.written);
             self.drive_background(io);
@@ -101,12 +105,15 @@ impl Store {
                 self.cold.on_file(io, self.tokens, &self.segments, self.written, detail, result);
             }
             Kind::Space => {
-                if let Ok(FileValue::Space(space)) = result {
-                    self.stats.space = Some(space);
-                }
+                self.stats.space = match result {
+                    Ok(FileValue::Space(space)) => Some(space),
+                    _ => None,
+                };
+                self.on_space(io);
             }
             Kind::Close => self.closing.on_file(),
-            Kind::FlushTimer | Kind::ZeroTimer | Kind::PrepareTimer => {
+            Kind::Remove => self.on_removed(io, detail, result.map(drop)),
+            Kind::FlushTimer | Kind::ZeroTimer | Kind::PrepareTimer | Kind::RetentionTimer => {
                 unreachable!("a timer's token on a file operation")
             }
         }
@@ -117,12 +124,14 @@ impl Store {
         if self.closing.files_are_closing() {
             return;
         }
-        match self.tokens.read(token).0 {
+        let (kind, detail) = self.tokens.read(token);
+        match kind {
             Kind::FlushTimer if self.poison.is_none() => {
                 self.flusher.on_timer(io, self.tokens, &self.segments, self.complete);
             }
             Kind::ZeroTimer => self.zeroing.on_timer(),
             Kind::PrepareTimer => self.preparation.on_timer(),
+            Kind::RetentionTimer => self.on_retention_timer(io, detail),
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustc_hash::FxHashMap;
 
 use super::core::{Completion, Core, Due, ShardKey};
-use super::faults::Scripted;
+use super::faults::{NoRoom, Scripted};
 use super::files::{Content, PathToDisk, Snapshot};
 use super::memory::HostMemory;
 use super::names::{Names, Node, absolute};
@@ -30,6 +30,7 @@ pub(super) struct Disk {
     pub(super) capacity: u64,
     pub(super) faults: DiskFaults,
     pub(super) scripted: Scripted,
+    pub(super) no_room: NoRoom,
 }
 
 #[derive(Default)]
@@ -105,6 +106,7 @@ impl FileOp {
             Self::SyncDir(_) => Some(FaultKind::SyncDir),
             Self::Allocate { .. } => Some(FaultKind::Allocate),
             Self::Map { .. } => Some(FaultKind::Map),
+            Self::Remove(_) => Some(FaultKind::Remove),
             _ => None,
         }
     }
@@ -194,6 +196,7 @@ impl Disk {
             capacity,
             faults: DiskFaults::default(),
             scripted: Scripted::default(),
+            no_room: NoRoom::default(),
         }
     }
 
@@ -395,6 +398,7 @@ impl Disk {
             }
             Some(Node::File(number)) => number,
             None if !options.create => return Err(io::ErrorKind::NotFound.into()),
+            None if self.no_room.hits() => return Err(os_error(libc::ENOSPC)),
             None => {
                 let number = self.number();
                 self.names.create(path, number)?;
@@ -445,7 +449,7 @@ impl Disk {
         if bytes <= present {
             return true;
         }
-        let fits = self.used() + (bytes - present) <= self.capacity;
+        let fits = !self.no_room.hits() && self.used() + (bytes - present) <= self.capacity;
         if fits {
             self.files.get_mut(&number).expect("looked up above").allocated = bytes;
         }

@@ -39,6 +39,33 @@ pub enum FaultKind {
     Allocate,
     /// Mapping a file that lives in memory.
     Map,
+    /// Removing a name.
+    Remove,
+}
+
+/// Requests for room (new names, files that grow) that a full disk refuses, by number.
+#[derive(Debug, Default)]
+pub(super) struct NoRoom {
+    asked: u64,
+    refused: std::ops::Range<u64>,
+}
+
+impl NoRoom {
+    /// From now on, the requests with these numbers, the next one being 0.
+    pub(super) fn set(&mut self, refused: std::ops::Range<u64>) {
+        *self = Self { asked: 0, refused };
+    }
+
+    /// Requests since then.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    /// Counts a request; whether it is refused.
+    pub(super) fn hits(&mut self) -> bool {
+        self.asked += 1;
+        self.refused.contains(&(self.asked - 1))
+    }
 }
 
 /// Faults that were asked for one by one.

@@ -213,6 +213,18 @@ impl World {
         self.core.hosts[host.0 as usize].disk.capacity = bytes;
     }
 
+    /// Lets a host's disk be full for a while: of the requests for room from now on (files that are made or grow), those with
+    /// these numbers, counted from 0, fail with `ENOSPC`.
+    pub fn refuse_room(&mut self, host: HostId, requests: std::ops::Range<u64>) {
+        self.core.hosts[host.0 as usize].disk.no_room.set(requests);
+    }
+
+    /// Requests for room on a host's disk since [`World::refuse_room`].
+    #[must_use]
+    pub fn room_requests(&self, host: HostId) -> u64 {
+        self.core.hosts[host.0 as usize].disk.no_room.asked()
+    }
+
     /// Turns bits of a byte over, on the media: bit rot. False if the file has no such byte.
     pub fn flip_bits(&mut self, host: HostId, path: impl AsRef<Path>, offset: u64, mask: u8) -> bool {
         self.core.hosts[host.0 as usize].disk.flip(path.as_ref(), offset, mask)

@@ -1,0 +1,256 @@
+//! Removing the oldest segment.
+//!
+//! ```text
+//!   ahead of need   queues that end in it ─→ written down (see `ends`) ─→ durable
+//!   when ordered    index forgets it, some queues a turn ─→ off the list ─→ closed and unlinked, through the ring
+//! ```
+//! From the first step on, readers of its messages are told that their offset is too small. A reader that holds slices of cached
+//! blocks keeps them: they are memory, not the file. Reads of the file that are in flight end before it is closed.
+//!
+//! Segments leave in order, each only after the one before it is unlinked: whatever a crash leaves is a log without gaps. A segment
+//! that a crash brings back is part of the log again, and is removed again.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringmq_reactor::{FileOp, Io};
+
+use super::Store;
+use crate::ends::{BODY_BYTES_MAX, QueueEnd, ends_record};
+use crate::offset::LogOffset;
+use crate::retention::{Oldest, Order, Retention};
+use crate::token::Kind;
+
+/// Queues that one turn looks at: about a quarter of a millisecond.
+const QUEUES_PER_TURN: usize = 2_048;
+/// What is left goes on after this pause, so that the turn's other work is not held up.
+const WORK_PAUSE: Duration = Duration::from_millis(1);
+/// A file that could not be unlinked is tried again after this.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Timer details.
+const LOOK: u64 = 0;
+const WORK: u64 = 1;
+const RETRY: u64 = 2;
+/// File details.
+const UNLINK: u64 = 0;
+const CLOSE: u64 = 1;
+
+/// How far the removal of a segment has come.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    /// Slots of queues that the index still has to look at begin here.
+    Forgetting(usize),
+    Unlinking(PathBuf),
+    /// So that the room is given back, and a power cut does not bring the segment back.
+    SyncingDir,
+    /// It could not be unlinked: until the timer.
+    Retrying(PathBuf),
+}
+
+/// Ends of queues that have been written down for the oldest segment.
+#[derive(Debug, Default)]
+struct Written {
+    /// End of the segment that it was done for.
+    segment: LogOffset,
+    /// Slots from here on have not been looked at.
+    next_slot: usize,
+    /// All have; what was in the log then, with the ends just written, lies below.
+    done: Option<LogOffset>,
+}
+
+/// The removal that is under way, and what it needs.
+#[derive(Debug, Default)]
+pub(super) struct Removal {
+    state: State,
+    written: Written,
+    closing_files: usize,
+    work_timer: bool,
+}
+
+impl Removal {
+    /// Operations on files are in flight.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.state, State::Unlinking(_) | State::SyncingDir) || self.closing_files > 0
+    }
+}
+
+impl Store {
+    /// What is kept from now on; `None`: everything.
+    pub fn set_retention(&mut self, retention: Option<Retention>) {
+        self.keeper.set_policy(retention);
+    }
+
+    /// Removes segments past their time now, whatever the hour: RocketMQ's `deleteExpiredCommitLog`. It happens step by step, in up to
+    /// [`crate::MANUAL_ROUNDS`] rounds.
+    pub fn clean_expired(&mut self) {
+        self.keeper.clean_now();
+    }
+
+    /// Looks at the room when it is time, and goes on with what is under way.
+    pub(super) fn drive_retention(&mut self, io: &mut dyn Io) {
+        self.keeper.drive(io, self.tokens, &self.config.dir);
+        self.write_ends(io);
+        self.forget(io);
+    }
+
+    pub(super) fn on_retention_timer(&mut self, io: &mut dyn Io, detail: u64) {
+        match detail {
+            LOOK => self.keeper.on_timer(),
+            WORK => self.removal.work_timer = false,
+            _ => {
+                if let State::Retrying(path) = std::mem::take(&mut self.removal.state) {
+                    self.unlink(io, path);
+                }
+            }
+        }
+    }
+
+    /// The room on the file system was asked for.
+    pub(super) fn on_space(&mut self, io: &mut dyn Io) {
+        let (space, oldest) = (self.stats.space, self.oldest());
+        match self.keeper.on_space(io, self.tokens, space, oldest) {
+            Order::Nothing => {}
+            Order::Remove { .. } => {
+                assert!(matches!(self.removal.state, State::Idle), "one removal at a time");
+                self.removal.state = State::Forgetting(0);
+            }
+        }
+    }
+
+    /// Whether the oldest segment may go.
+    fn oldest(&self) -> Oldest {
+        let segment = self.segments.first();
+        if segment.end > self.tail.head() {
+            return Oldest::None;
+        }
+        // Recovery begins at the first segment and expects it at or below the durable mark.
+        let durable = self.flusher.checkpointed();
+        let written = &self.removal.written;
+        let ends_are_durable =
+            written.segment == segment.end && written.done.is_some_and(|end| end <= durable);
+        if segment.end > durable || !ends_are_durable || !matches!(self.removal.state, State::Idle) {
+            return Oldest::NotYet;
+        }
+        Oldest::Ready(self.ages.newest(segment.end).unwrap_or(self.last_store_timestamp))
+    }
+
+    /// Writes down the ends of queues that will be left without a message when the oldest segment goes.
+    fn write_ends(&mut self, io: &mut dyn Io) {
+        let segment_end = self.segments.first().end;
+        if !self.keeper.is_on() || segment_end > self.tail.head() || self.closing.has_begun() {
+            return;
+        }
+        if self.removal.written.segment != segment_end {
+            self.removal.written = Written { segment: segment_end, ..Written::default() };
+        }
+        if self.removal.written.done.is_some() || self.removal.work_timer {
+            return;
+        }
+        let from = self.removal.written.next_slot;
+        let to = (from + QUEUES_PER_TURN).min(self.index.slot_bound());
+        let mut slots = Vec::new();
+        let mut body = Vec::new();
+        let bytes_max = BODY_BYTES_MAX.min(self.config.record_bytes_max / 2);
+        let mut next = to;
+        for at in from..to {
+            let Some((slot, queue)) = self.index.at(at) else { continue };
+            if queue.is_known_beyond(segment_end) {
+                continue;
+            }
+            let (topic, queue_id, next_offset) = (queue.topic(), queue.queue_id(), queue.next_offset());
+            if !(QueueEnd { topic, queue_id, next_offset }).write(&mut body, bytes_max) {
+                next = at;
+                break;
+            }
+            slots.push(slot);
+        }
+        if !slots.is_empty() {
+            let timestamp = self.store_timestamp(io);
+            let draft = ends_record(&body, timestamp);
+            match self.make_room(io, draft.encoded_bytes()) {
+                Ok(()) => {
+                    let at = self.tail.head();
+                    self.place(&draft, 0, timestamp);
+                    slots.into_iter().for_each(|slot| self.index.queue_mut(slot).end_is_written_at(at));
+                }
+                // Later: what refuses appends now keeps the segment, too.
+                Err(_) => return self.work_later(io, RETRY_PAUSE),
+            }
+        }
+        self.removal.written.next_slot = next;
+        if next < self.index.slot_bound() {
+            self.work_later(io, WORK_PAUSE);
+        } else {
+            // A queue that has a newer message than the segment's is safe only when that message is.
+            self.removal.written.done = Some(self.tail.head());
+        }
+    }
+
+    fn forget(&mut self, io: &mut dyn Io) {
+        let State::Forgetting(from) = self.removal.state else { return };
+        let segment = *self.segments.first();
+        let to = (from + QUEUES_PER_TURN).min(self.index.slot_bound());
+        self.index.forget_below(segment.end, from..to);
+        if to < self.index.slot_bound() {
+            self.removal.state = State::Forgetting(to);
+            return self.work_later(io, WORK_PAUSE);
+        }
+        self.segments.remove_first();
+        self.ages.forget(segment.end);
+        self.stats.removed_segments += 1;
+        self.removal.closing_files += 1;
+        io.file(self.tokens.of(Kind::Remove, CLOSE), FileOp::Close(segment.file));
+        let path = self.segments.path(segment.start);
+        tracing::info!(shard = self.shard.0, start = segment.start.0, "removing the oldest segment");
+        self.unlink(io, path);
+    }
+
+    fn unlink(&mut self, io: &mut dyn Io, path: PathBuf) {
+        io.file(self.tokens.of(Kind::Remove, UNLINK), FileOp::Remove(path.clone()));
+        self.removal.state = State::Unlinking(path);
+    }
+
+    /// Completion of a close, an unlink, or what makes the unlink durable.
+    pub(super) fn on_removed(&mut self, io: &mut dyn Io, detail: u64, result: io::Result<()>) {
+        if detail == CLOSE {
+            // What counts of this file is over.
+            self.removal.closing_files -= 1;
+            return;
+        }
+        match (std::mem::take(&mut self.removal.state), result) {
+            (State::Unlinking(_), Ok(())) => self.sync_dir(io),
+            (State::Unlinking(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => self.sync_dir(io),
+            (State::SyncingDir, result) => {
+                if let Err(error) = result {
+                    // At worst a power cut brings the segment back, and it is removed again.
+                    tracing::warn!(shard = self.shard.0, %error, "the removal of a segment may not be durable yet");
+                }
+                self.keeper.removed(io, self.tokens);
+            }
+            (State::Unlinking(path), Err(error)) => {
+                tracing::error!(shard = self.shard.0, path = %path.display(), %error, "a segment could not be removed; trying again");
+                self.removal.state = State::Retrying(path);
+                io.timer(io.now() + RETRY_PAUSE, self.tokens.of(Kind::RetentionTimer, RETRY));
+            }
+            (state, _) => unreachable!("no operation is in flight in {state:?}"),
+        }
+    }
+
+    fn sync_dir(&mut self, io: &mut dyn Io) {
+        let dir = self.segments.dir().to_owned();
+        io.file(self.tokens.of(Kind::Remove, UNLINK), FileOp::SyncDir(dir));
+        self.removal.state = State::SyncingDir;
+    }
+
+    /// Sees to another turn.
+    fn work_later(&mut self, io: &mut dyn Io, pause: Duration) {
+        if !self.removal.work_timer {
+            self.removal.work_timer = true;
+            io.timer(io.now() + pause, self.tokens.of(Kind::RetentionTimer, WORK));
+        }
+    }
+}
