@@ -28,7 +28,7 @@ pub use host::{HostFacts, first_address};
 pub use other_keys::{KeyClass, OtherKey, Unbuilt, other_key};
 pub use settings::BrokerConfig;
 pub use update::UpdateRefused;
-pub use values::{BrokerRole, DelayLevels, FlushDiskType, NameServers};
+pub use values::{BrokerRole, DelayLevels, FlushDiskType, Hours, NameServers};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(config.mapped_file_size_commit_log, 64 << 20);
         let text: Vec<String> = notices.iter().map(ToString::to_string).collect();
         assert!(text.iter().any(|n| n.starts_with("sendMessageThreadPoolNums has no effect")), "{text:?}");
-        assert!(text.iter().any(|n| n.starts_with("fileReservedTime=48 is not obeyed yet")), "{text:?}");
+        assert_eq!(config.file_reserved_time, 48);
         assert!(text.iter().any(|n| n.contains("myOwnKey is not known")), "{text:?}");
         let printed = config.to_properties();
         assert_eq!(printed.get("myOwnKey"), Some("1"));

@@ -13,6 +13,7 @@
 //! | `consumer_offsets`, `offsets` | where groups stand |
 //! | `send_back`, `delay` | retries, dead letters, delayed messages |
 //! | `query`, `gather`, `stats` | questions about one queue; about all |
+//! | `retention` | what the store keeps |
 //! | `tables`, `reserved` | what the coordination shard decides; names with a meaning |
 
 mod acks;
@@ -32,6 +33,7 @@ mod pull;
 mod put;
 mod query;
 mod reserved;
+mod retention;
 mod send;
 mod send_back;
 mod stats;

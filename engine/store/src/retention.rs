@@ -173,6 +173,10 @@ impl Keeper {
         }
     }
 
+    pub fn used(&self) -> f64 {
+        self.used
+    }
+
     /// The used part of the file system above which appends are refused, and what is used: both as parts of 1.
     pub fn refusal(&self) -> Option<(f64, f64)> {
         let policy = self.policy.as_ref()?;

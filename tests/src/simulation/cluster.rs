@@ -200,7 +200,8 @@ fn broker_config(plan: &Plan) -> BrokerConfig {
     let text = format!(
         "brokerName=broker-a\nbrokerIP1=10.0.0.2\nnamesrvAddr={NAME_SERVER}\nstorePathRootDir=/store\nshards={SHARDS}\n\
          pinShards=false\nlistenPort=10911\nflushDiskType={flush}\nflushIntervalCommitLog={}\n\
-         flushConsumerOffsetInterval={}\nmaxMessageSize=65536\nregisterNameServerPeriod=10000\n",
+         flushConsumerOffsetInterval={}\nmaxMessageSize=65536\nregisterNameServerPeriod=10000\n\
+         cleanFileForciblyEnable=false\ncleanResourceInterval=500\n",
         plan.flush_interval.as_millis(),
         plan.offset_interval.as_millis(),
     );

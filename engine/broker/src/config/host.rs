@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+
 /// Facts gathered once, before any shard exists.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
@@ -18,6 +20,8 @@ pub struct HostFacts {
     pub store_root: PathBuf,
     /// Processors this process may run on: default of `shards`.
     pub processors: u16,
+    /// Of the machine (`TZ`, `/etc/localtime`); UTC if it does not say.
+    pub time_zone: TimeZone,
 }
 
 impl HostFacts {
@@ -38,6 +42,7 @@ impl HostFacts {
             name_servers: variable("NAMESRV_ADDR"),
             rocketmq_home: variable("ROCKETMQ_HOME"),
             store_root: home.join("store"),
+            time_zone: TimeZone::system(),
             processors: u16::try_from(processors).unwrap_or(1).clamp(super::SHARDS_MIN, super::SHARDS_MAX),
         }
     }
@@ -52,6 +57,7 @@ impl HostFacts {
             rocketmq_home: None,
             store_root: PathBuf::from("/store"),
             processors: 2,
+            time_zone: TimeZone::UTC,
         }
     }
 }

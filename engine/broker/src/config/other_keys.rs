@@ -71,7 +71,6 @@ const fn refuse(key: &'static str, shown: &'static str, why: &'static str) -> Ot
     OtherKey { key, shown, class: KeyClass::NotYet(Unbuilt::Refuse(why)) }
 }
 
-const NO_RETENTION: &str = "retention is not built yet, nothing is deleted by age or space";
 const NO_TRANSACTIONS: &str = "transactions are not built yet, half messages are refused";
 const NO_TIMER: &str = "arbitrary delays are not built yet, messages that ask for them are refused";
 const NO_POP: &str = "pop consumption is not built yet, its requests are answered \"not supported\"";
@@ -199,19 +198,10 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     warn("storePathCommitLog", "", "the log lies below storePathRootDir"),
     warn("storeType", "default", "RingMQ has one kind of store"),
     warn("duplicationEnable", "false", NO_REPLICATION),
-    // Retention.
-    warn("deleteWhen", "04", NO_RETENTION),
-    warn("fileReservedTime", "72", NO_RETENTION),
-    warn("diskMaxUsedSpaceRatio", "75", NO_RETENTION),
-    warn("diskSpaceCleanForciblyRatio", "85", NO_RETENTION),
-    warn("diskSpaceWarningLevelRatio", "90", NO_RETENTION),
-    warn("cleanFileForciblyEnable", "true", NO_RETENTION),
-    idle("cleanResourceInterval", "10000"),
-    idle("deleteCommitLogFilesInterval", "100"),
+    // Retention: an index goes with its segment, and no file is ever in use by a reader.
     idle("deleteConsumeQueueFilesInterval", "100"),
     idle("destroyMapedFileIntervalForcibly", "120000"),
     idle("redeleteHangedFileInterval", "120000"),
-    idle("deleteFileBatchMax", "10"),
     // Queries by key.
     warn("messageIndexEnable", "false", NO_KEY_INDEX),
     warn("maxMsgsNumBatch", "64", NO_KEY_INDEX),

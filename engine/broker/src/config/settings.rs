@@ -8,7 +8,7 @@ use ringmq_transport::properties_file::{SettingValue, ValueError};
 
 use super::HostFacts;
 use super::for_tests::ForTests;
-use super::values::{BrokerRole, DelayLevels, FlushDiskType, NameServers};
+use super::values::{BrokerRole, DelayLevels, FlushDiskType, Hours, NameServers};
 
 /// When a change by request 25 takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ macro_rules! settings {
             $($(#[$doc])* pub $field: $type,)+
             /// The file it was read from, which request 25 rewrites.
             pub file: Option<PathBuf>,
+            /// The machine's: `deleteWhen` is local time.
+            pub time_zone: jiff::tz::TimeZone,
             /// Obeyed keys that were given (file, command line, request 25), canonical names.
             pub(super) given: BTreeMap<String, String>,
             /// Given keys that are not obeyed.
@@ -42,6 +44,7 @@ macro_rules! settings {
                 Self {
                     $($field: $default,)+
                     file: None,
+                    time_zone: $host.time_zone.clone(),
                     given: BTreeMap::new(),
                     other: BTreeMap::new(),
                     for_tests: ForTests::default(),
@@ -191,6 +194,26 @@ settings! { host;
     flush_interval_commit_log: u64 = "flushIntervalCommitLog", AtStart, 500;
     /// A send waits this long for SYNC_FLUSH.
     sync_flush_timeout: u64 = "syncFlushTimeout", Live, 5_000;
+
+    // --- retention
+    /// Hours of the day, local time, in which segments past `fileReservedTime` are removed.
+    delete_when: Hours = "deleteWhen", Live, Hours::read("", "04").expect("well-formed");
+    /// A segment is past its time when its newest message is older than this many hours.
+    file_reserved_time: u64 = "fileReservedTime", Live, 72;
+    /// Above this percentage of the file system they are removed at any hour; used within 10 to 95.
+    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", Live, 75;
+    /// Above this percentage the oldest segments go whatever their age; used within 30 to 85.
+    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", Live, 85;
+    /// Above this percentage sends are refused, too; used within 35 to 90.
+    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", Live, 90;
+    /// Segments may go before their time when room is short.
+    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Live, true;
+    /// Between looks at age and room.
+    clean_resource_interval: u64 = "cleanResourceInterval", Live, 10_000;
+    /// Between two removals.
+    delete_commit_log_files_interval: u64 = "deleteCommitLogFilesInterval", Live, 100;
+    /// Most segments that a shard removes after one look.
+    delete_file_batch_max: u32 = "deleteFileBatchMax", Live, 10;
 
     // --- operation
     /// Keys that request 25 may not change, separated by `;`.

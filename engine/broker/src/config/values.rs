@@ -148,6 +148,38 @@ impl SettingValue for NameServers {
     }
 }
 
+/// `deleteWhen`: hours of the day, separated by `;`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hours {
+    text: String,
+    /// One bit for each hour.
+    hours: u32,
+}
+
+impl Hours {
+    /// Whether an hour of the day (0 to 23) is one of them.
+    #[must_use]
+    pub fn contains(&self, hour: u8) -> bool {
+        self.hours >> hour & 1 != 0
+    }
+}
+
+impl SettingValue for Hours {
+    fn read(key: &str, value: &str) -> Result<Self, ValueError> {
+        let hour = |part: &str| part.trim().parse::<u32>().ok().filter(|hour| *hour < 24);
+        let mut hours = value.split(';').filter(|part| !part.trim().is_empty()).map(hour);
+        let hours = hours.try_fold(0, |all, hour| Some(all | 1 << hour?));
+        let hours = hours.filter(|hours| *hours != 0);
+        let hours =
+            hours.ok_or_else(|| bad(key, value, "hours of the day from 00 to 23, separated by ';',"))?;
+        Ok(Self { text: value.to_owned(), hours })
+    }
+
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+}
+
 /// `messageDelayLevel`: how long a message of each level waits. Levels count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelayLevels {
@@ -211,6 +243,16 @@ mod tests {
         assert_eq!(levels.delay(-1), None);
         for wrong in ["", "5", "s", "1w", "1s x"] {
             assert!(DelayLevels::read("k", wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn hours_are_a_list() {
+        let hours = Hours::read("k", "04;16; 23").expect("valid");
+        let all: Vec<u8> = (0..24).filter(|hour| hours.contains(*hour)).collect();
+        assert_eq!((all, hours.text()), (vec![4, 16, 23], "04;16; 23".to_owned()));
+        for wrong in ["", ";", "24", "4,5", "x"] {
+            assert!(Hours::read("k", wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -30,7 +30,7 @@ use super::groups::GroupError;
 use super::names::NameError;
 use super::relay::Channel;
 use super::topics::TopicError;
-use crate::message::{Ensure, ForwardedRequest, Origin};
+use crate::message::{Ensure, ForwardedRequest, Origin, Question};
 
 /// A request and where it came from.
 #[derive(Debug)]
@@ -172,13 +172,21 @@ pub fn dispatch(core: &Rc<Core>, request: Request) -> Outcome {
         code::GET_CONSUMER_RUNNING_INFO => relay::running_info(core, &request),
         code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => relay::consumer_status(core, &request),
 
-        code::CLEAN_EXPIRED_CONSUMEQUEUE | code::DELETE_EXPIRED_COMMITLOG => Outcome::Now(Err(Refusal::new(
-            response::SYSTEM_ERROR,
-            "retention is not built yet: nothing expires and nothing was deleted",
-        ))),
+        code::DELETE_EXPIRED_COMMITLOG => delete_expired(core),
+        // An index goes with its segment: there is never anything left to clean.
+        code::CLEAN_EXPIRED_CONSUMEQUEUE => Outcome::Now(Ok(Response::success())),
         code::CLEAN_UNUSED_TOPIC => topics::clean_unused(core),
         _ => Outcome::Now(Err(not_supported(number))),
     }
+}
+
+/// 329: begins at once and goes on step by step, as in the reference.
+fn delete_expired(core: &Rc<Core>) -> Outcome {
+    let core = Rc::clone(core);
+    Outcome::later(async move {
+        core.ask_all(Question::CleanExpired).await?;
+        Ok(Response::success())
+    })
 }
 
 fn not_supported(code: i32) -> Refusal {

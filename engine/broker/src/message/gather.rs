@@ -24,6 +24,8 @@ pub enum Question {
         /// The topic.
         topic: Arc<str>,
     },
+    /// Remove segments past their time, whatever the hour. → [`Answer::Done`], when that has begun.
+    CleanExpired,
     /// Counters and gauges. → [`Answer::Runtime`]
     Runtime,
     /// One item of the broker statistics (code 315). → [`Answer::Stats`]

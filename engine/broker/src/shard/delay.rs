@@ -12,7 +12,7 @@ use std::time::Duration;
 use ringmq_reactor::Monotonic;
 use ringmq_remoting::record::properties::{self, name};
 use ringmq_remoting::record::{RecordDraft, RecordView};
-use ringmq_store::{Arrival, ReadError, RecordRead, Store};
+use ringmq_store::{Arrival, LogOffset, ReadError, RecordRead, Store};
 use tracing::{error, warn};
 
 use super::acks::Waiting;
@@ -49,6 +49,8 @@ struct Level {
 pub(crate) struct Delay {
     /// By level - 1.
     levels: Vec<Level>,
+    /// Start of the log when the levels were last held against it.
+    log_min: LogOffset,
 }
 
 impl Delay {
@@ -64,7 +66,7 @@ impl Delay {
             reading: false,
             paused_until: Monotonic(0),
         };
-        Self { levels: (1..=levels.count()).map(level).collect() }
+        Self { levels: (1..=levels.count()).map(level).collect(), log_min: LogOffset(0) }
     }
 
     /// Persisted progress, at start: (level, next offset).
@@ -90,6 +92,28 @@ impl Delay {
             level.next = level.next.clamp(min, max);
             level.done = level.next;
             level.look(store, queue_id);
+        }
+    }
+
+    /// Goes on behind messages that retention has removed before they were due.
+    pub(crate) fn skip_removed(&mut self, store: &Store) {
+        if self.log_min == store.log_min() {
+            return;
+        }
+        self.log_min = store.log_min();
+        for (queue_id, level) in (0..).zip(&mut self.levels) {
+            let Some(min) = store.min_offset(SCHEDULE_TOPIC, queue_id) else { continue };
+            if level.next < min {
+                warn!(
+                    level = queue_id + 1,
+                    from = level.next,
+                    to = min,
+                    "delayed messages were removed before they were due"
+                );
+                level.next = min;
+                level.done = level.done.max(min);
+                level.look(store, queue_id);
+            }
         }
     }
 

@@ -22,6 +22,10 @@ impl Plane {
             Question::ConsumeSpans { group, topic } => {
                 Answer::ConsumeSpans(self.consume_spans(&group, &topic, wire.io.wall_ms()))
             }
+            Question::CleanExpired => {
+                self.store.clean_expired();
+                Answer::Done
+            }
             Question::Runtime => Answer::Runtime(Box::new(self.runtime(wire, now))),
             Question::Stats { name, key } => Answer::Stats(self.stats.item(now, &name, &key)),
             Question::GroupOffsets { group, topic } => {

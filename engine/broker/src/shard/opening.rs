@@ -9,6 +9,7 @@ use ringmq_reactor::{ShardId, TaskIo, Tasks};
 use ringmq_store::{Flush, Store, StoreConfig};
 use tracing::{info, warn};
 
+use super::retention::retention_of;
 use crate::config::for_tests::StoreScale;
 use crate::config::{BrokerConfig, FlushDiskType};
 use crate::message::ShardMessage;
@@ -78,6 +79,7 @@ fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreCon
             FlushDiskType::Async => Flush::Async { interval },
         },
         segment_bytes: config.mapped_file_size_commit_log,
+        retention: Some(retention_of(config)),
         fault_acknowledge_early: config.for_tests.acknowledge_early,
         ..StoreConfig::new(dir, token_owner)
     };

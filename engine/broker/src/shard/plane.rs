@@ -28,6 +28,7 @@ use super::offsets::Offsets;
 use super::properties::Stamp;
 use super::pull::Pull;
 use super::query::View;
+use super::retention::retention_of;
 use super::send_back::SendBack;
 use super::stats::Stats;
 use super::tables::Tables;
@@ -194,6 +195,7 @@ impl Plane {
     pub(crate) fn end_of_turn(&mut self, wire: &mut Wire<'_>) {
         self.repeat_reads(wire);
         self.answer_acknowledged(wire);
+        self.delay.skip_removed(&self.store);
         self.wake_pulls(wire);
         self.deliver_due(wire);
         self.store.end_of_turn(wire.io);
@@ -301,6 +303,7 @@ impl Plane {
     pub(crate) fn set_config(&mut self, config: Arc<BrokerConfig>) {
         self.stamp = Stamp::new(&config);
         self.address = config.broker_address(config.listen_port);
+        self.store.set_retention(Some(retention_of(&config)));
         self.config = config;
     }
 }

@@ -253,6 +253,16 @@ impl Plane {
         Refusal::new(response::MESSAGE_ILLEGAL, remark)
     }
 
+    /// In the reference's words, with the cause behind them. There is one file system for everything.
+    fn disk_is_full(&self, error: &AppendError) -> String {
+        let used = self.store.used_space();
+        format!(
+            "service not available now. It may be caused by one of the following reasons: the broker's disk is full \
+             [CL: {used:5.2} CQ: {used:5.2} INDEX: {used:5.2}], messages are put to the slave, message store has been \
+             shut down, etc. ({error})"
+        )
+    }
+
     /// The answer for a record that the store did not take.
     pub(crate) fn refusal_of(&mut self, error: &AppendError) -> Refusal {
         self.stats.put_failed();
@@ -261,7 +271,10 @@ impl Plane {
                 Refusal::new(response::SYSTEM_BUSY, REJECT_REQUEST)
             }
             AppendError::TooLarge { .. } => self.illegal(),
-            AppendError::NoSegment { .. } | AppendError::Poisoned(_) | AppendError::Closing => {
+            AppendError::NoSegment { .. } | AppendError::DiskFull { .. } => {
+                Refusal::new(response::SERVICE_NOT_AVAILABLE, self.disk_is_full(error))
+            }
+            AppendError::Poisoned(_) | AppendError::Closing => {
                 Refusal::new(response::SERVICE_NOT_AVAILABLE, format!("service not available now. {error}"))
             }
             AppendError::ReservedTopic => Refusal::new(response::NO_PERMISSION, error.to_string()),

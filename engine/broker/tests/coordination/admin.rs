@@ -165,9 +165,6 @@ fn what_is_not_known_or_not_built_is_said() {
     setup.run(|caller| async move {
         let (code, remark) = caller.refused(Request::new(9_999)).await;
         assert_eq!((code, remark.as_str()), (3, " request type 9999 not supported"));
-        let (code, remark) = caller.refused(Request::new(request::DELETE_EXPIRED_COMMITLOG)).await;
-        assert_eq!(code, response::SYSTEM_ERROR);
-        assert!(remark.contains("not built yet"), "{remark}");
         let counter =
             Request::new(request::VIEW_BROKER_STATS_DATA).str("statsName", "X").str("statsKey", "Y");
         let (code, remark) = caller.refused(counter).await;

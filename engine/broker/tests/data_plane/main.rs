@@ -6,6 +6,7 @@ mod delay;
 mod faults;
 mod refusals;
 mod restart;
+mod retention;
 mod send_and_pull;
 mod setup;
 #[path = "../../../../net/transport/tests/support/mod.rs"]

@@ -90,6 +90,12 @@ impl Store {
         self.keeper.clean_now();
     }
 
+    /// The used part of the file system at the last look, 0 to 1; 0 without a retention.
+    #[must_use]
+    pub fn used_space(&self) -> f64 {
+        self.keeper.used()
+    }
+
     /// Looks at the room when it is time, and goes on with what is under way.
     pub(super) fn drive_retention(&mut self, io: &mut dyn Io) {
         self.keeper.drive(io, self.tokens, &self.config.dir);
