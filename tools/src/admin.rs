@@ -4,7 +4,7 @@
 
 mod cluster_list;
 mod consumer_progress;
-mod format;
+pub(crate) mod format;
 mod topic_list;
 mod topic_route;
 mod topic_status;

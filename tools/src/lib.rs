@@ -1,4 +1,4 @@
-//! Command-line tools: `ringmq`, `mqadmin`, `rmq-bench`.
+//! Command-line tools: `ringmq`, `mqadmin`, `rmq-bench`, `rmq-store`.
 
 #![forbid(unsafe_code)]
 
@@ -7,6 +7,7 @@ pub mod bench;
 pub mod block_on;
 pub mod control;
 pub mod standalone;
+pub mod store;
 
 /// Logs to standard error; `RINGMQ_LOG` overrides `default`, in tracing's filter syntax.
 pub fn log_to_stderr(default: &str) {

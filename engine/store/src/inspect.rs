@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ringmq_reactor::{ShardId, TaskIo};
+use ringmq_remoting::record::RecordView;
 
 pub use crate::checkpoint::{Checkpoint, FlushKind};
 pub use verify::{Finding, Severity, Verification};
@@ -24,6 +25,15 @@ use crate::error::OpenError;
 use crate::offset::LogOffset;
 use crate::recover::{Access, Files, Recovery, RecoveryReport};
 use crate::store::QueueInfo;
+
+pub use crate::store::is_indexed;
+
+/// The topic whose deletion a record is; `None` for every other record.
+#[must_use]
+pub fn deleted_topic<'a>(record: &RecordView<'a>) -> Option<&'a str> {
+    let is_deletion = record.topic() == crate::deletion::DELETED_TOPIC_RECORDS;
+    is_deletion.then(|| std::str::from_utf8(record.body()).ok()).flatten()
+}
 
 /// A file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

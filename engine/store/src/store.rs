@@ -30,7 +30,7 @@ use crate::token::{Kind, Tokens};
 use crate::zero::Zeroing;
 
 pub use append::Appended;
-pub(crate) use append::is_indexed;
+pub use append::is_indexed;
 
 /// A record that became visible to readers.
 #[derive(Clone, Debug, PartialEq, Eq)]

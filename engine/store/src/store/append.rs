@@ -25,8 +25,9 @@ pub struct Appended {
     pub store_timestamp: i64,
 }
 
-/// Prepared and rolled-back records are in the log, not in any queue.
-pub(crate) fn is_indexed(sys_flags: i32) -> bool {
+/// Whether a record with these flags has a place in a queue: prepared and rolled-back ones are in the log only.
+#[must_use]
+pub fn is_indexed(sys_flags: i32) -> bool {
     let kind = sys_flags & sys_flag::TRANSACTION_MASK;
     kind != sys_flag::TRANSACTION_PREPARED && kind != sys_flag::TRANSACTION_ROLLBACK
 }
