@@ -8,6 +8,7 @@ use ringmq_remoting::record::RecordView;
 
 use crate::error::ConfigError;
 use crate::limits::*;
+use crate::offset::LogOffset;
 use crate::retention::Retention;
 
 /// What an acknowledgement promises (`flushDiskType`).
@@ -44,6 +45,9 @@ pub struct StoreConfig {
     pub flush: Flush,
     /// Size of a new segment (`mapedFileSizeCommitLog`); a multiple of [`PAGE_BYTES`]. Existing segments keep theirs.
     pub segment_bytes: u64,
+    /// Where the log of a new store begins, a multiple of [`PAGE_BYTES`]. 0, except for a store that is to take over queues which do
+    /// not begin at 0: see [`crate::Store::append_imported`].
+    pub log_start: LogOffset,
     /// Largest record accepted; at most [`RECORD_BYTES_MAX`]. Also the limit of one batch.
     pub record_bytes_max: usize,
     /// Most bytes of one log write, a multiple of [`PAGE_BYTES`]; also the bytes after which a batch is sealed.
@@ -83,6 +87,7 @@ impl StoreConfig {
             token_owner,
             flush: Flush::Async { interval: Duration::from_millis(500) },
             segment_bytes: SEGMENT_BYTES,
+            log_start: LogOffset(0),
             record_bytes_max: RECORD_BYTES_MAX,
             write_bytes_max: WRITE_BYTES_MAX,
             block_bytes: BLOCK_BYTES,
@@ -108,6 +113,10 @@ impl StoreConfig {
         check(
             self.segment_bytes > 0 && self.segment_bytes.is_multiple_of(page as u64),
             "segment size is not a positive number of 4 KiB pages",
+        )?;
+        check(
+            self.log_start.page_floor() == self.log_start,
+            "the log's start is not a number of 4 KiB pages",
         )?;
         check(
             (RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&self.record_bytes_max),

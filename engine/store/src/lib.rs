@@ -65,4 +65,4 @@ pub use read::{Boundary, IndexEntry, Read, ReadLimits, ReadResult, ReadStatus, R
 pub use recover::{RecoveryReport, TailState};
 pub use retention::{DeleteWhen, MANUAL_ROUNDS, Retention};
 pub use stats::{LatencyBuckets, StoreStats};
-pub use store::{Appended, Arrival, QueueInfo, Store};
+pub use store::{Appended, Arrival, ImportError, ImportedPlace, QueueInfo, Store};

@@ -383,8 +383,8 @@ impl<'a> Recovery<'a> {
             flush: FlushKind::Sync,
             closed: false,
             sequence: 0,
-            durable: found.first().map_or(LogOffset(0), |s| s.start),
-            written_max: found.last().map_or(LogOffset(0), |s| s.end),
+            durable: found.first().map_or(self.config.log_start, |s| s.start),
+            written_max: found.last().map_or(self.config.log_start, |s| s.end),
             torn_window: self.config.torn_window_bytes(),
         }
     }

@@ -3,6 +3,7 @@
 mod append;
 mod close;
 mod drive;
+mod import;
 mod reading;
 mod removal;
 
@@ -31,6 +32,7 @@ use crate::zero::Zeroing;
 
 pub use append::Appended;
 pub use append::is_indexed;
+pub use import::{ImportError, ImportedPlace};
 
 /// A record that became visible to readers.
 #[derive(Clone, Debug, PartialEq, Eq)]

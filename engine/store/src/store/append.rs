@@ -49,15 +49,24 @@ impl Store {
         draft: &RecordDraft<'_>,
         tags_code: i64,
     ) -> Result<Appended, AppendError> {
+        self.check_append(io, draft)?;
+        let store_timestamp = self.store_timestamp(io);
+        let appended = self.place(draft, tags_code, store_timestamp, 0);
+        self.acknowledge_early();
+        Ok(appended)
+    }
+
+    /// Everything that can refuse one record; makes room for it.
+    pub(super) fn check_append(
+        &mut self,
+        io: &mut dyn Io,
+        draft: &RecordDraft<'_>,
+    ) -> Result<(), AppendError> {
         let room = self
             .check_topic(draft.topic)
             .and_then(|()| self.check_space())
             .and_then(|()| self.make_room(io, draft.encoded_bytes()));
-        self.count_refusal(room)?;
-        let store_timestamp = self.store_timestamp(io);
-        let appended = self.place(draft, tags_code, store_timestamp);
-        self.acknowledge_early();
-        Ok(appended)
+        self.count_refusal(room)
     }
 
     /// Appends records of one topic and queue with consecutive offsets into one segment, all or none. `appended` is cleared and
@@ -78,8 +87,9 @@ impl Store {
             .and_then(|()| self.make_room(io, drafts.iter().map(|(draft, _)| draft.encoded_bytes()).sum()));
         self.count_refusal(room)?;
         let store_timestamp = self.store_timestamp(io);
-        appended
-            .extend(drafts.iter().map(|(draft, tags_code)| self.place(draft, *tags_code, store_timestamp)));
+        appended.extend(
+            drafts.iter().map(|(draft, tags_code)| self.place(draft, *tags_code, store_timestamp, 0)),
+        );
         self.acknowledge_early();
         Ok(())
     }
@@ -99,7 +109,7 @@ impl Store {
         let draft = deletion_record(topic, store_timestamp);
         let room = self.make_room(io, draft.encoded_bytes());
         self.count_refusal(room)?;
-        let appended = self.place(&draft, 0, store_timestamp);
+        let appended = self.place(&draft, 0, store_timestamp, 0);
         let dead = self.index.remove_topic(topic);
         // Their slots may be used again at once: nothing may point there any more.
         self.unacknowledged.retain(|pending| !dead.contains(&pending.slot));
@@ -112,7 +122,7 @@ impl Store {
     }
 
     /// Only messages are refused on a disk that is almost full: what the store itself writes down helps to make room.
-    fn check_space(&self) -> Result<(), AppendError> {
+    pub(super) fn check_space(&self) -> Result<(), AppendError> {
         match self.keeper.refusal() {
             Some((used, limit)) => Err(AppendError::DiskFull { used, limit }),
             None => Ok(()),
@@ -127,7 +137,7 @@ impl Store {
         if drafts.iter().all(|(draft, _)| same(draft)) { Ok(first) } else { Err(AppendError::MixedBatch) }
     }
 
-    fn count_refusal(&mut self, result: Result<(), AppendError>) -> Result<(), AppendError> {
+    pub(super) fn count_refusal(&mut self, result: Result<(), AppendError>) -> Result<(), AppendError> {
         if result.is_err() {
             self.stats.refused_appends += 1;
         }
@@ -192,17 +202,18 @@ impl Store {
         self.last_store_timestamp
     }
 
-    /// Encodes a record at the head and indexes it. Room was made before.
+    /// Encodes a record at the head and indexes it; a queue that is not known begins at `first`. Room was made before.
     pub(super) fn place(
         &mut self,
         draft: &RecordDraft<'_>,
         tags_code: i64,
         store_timestamp: i64,
+        first: i64,
     ) -> Appended {
         let offset = self.tail.head();
         let physical_offset = PhysicalOffset::new(self.shard, offset);
         let indexed = is_indexed(draft.sys_flag) && !is_own_topic(draft.topic);
-        let slot = indexed.then(|| self.index.find_or_insert(draft.topic, draft.queue_id, 0));
+        let slot = indexed.then(|| self.index.find_or_insert(draft.topic, draft.queue_id, first));
         let queue_offset = slot.map_or(0, |slot| self.index.queue(slot).next_offset());
         let bytes = draft.encode(self.tail.spare(), queue_offset, physical_offset.signed(), store_timestamp);
         let crc = crc32fast::hash(&self.tail.spare()[..bytes]);

@@ -180,7 +180,7 @@ impl Store {
             match self.make_room(io, draft.encoded_bytes()) {
                 Ok(()) => {
                     let at = self.tail.head();
-                    self.place(&draft, 0, timestamp);
+                    self.place(&draft, 0, timestamp, 0);
                     slots.into_iter().for_each(|slot| self.index.queue_mut(slot).end_is_written_at(at));
                 }
                 // Later: what refuses appends now keeps the segment, too.
