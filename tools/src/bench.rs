@@ -4,6 +4,7 @@ mod clock;
 mod connections;
 mod consume;
 mod host;
+mod limits;
 mod load;
 mod measure;
 pub mod options;

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringmq_remoting::code::response;
 use ringmq_remoting::record::batch;
 
 use super::model::{MessageNumber, Queue};
 use super::{QUEUES, Random, Refusal, SENDERS, TOPICS, expect_after};
-use crate::wire::{Answer, Connection, Send};
+use crate::wire::{ANSWER_TIMEOUT, Answer, Connection, Send};
 
 /// One request of so many is a batch.
 const BATCH_EVERY: u64 = 8;
@@ -65,18 +67,35 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Load {
     threads: Vec<JoinHandle<Outcome>>,
+    acknowledged: Arc<AtomicU64>,
 }
 
 impl Load {
     /// Starts the connections. Numbers of messages are unique over rounds and connections.
     pub fn start(address: SocketAddr, effort: Effort, seed: u64, round: u32) -> Self {
+        let acknowledged = Arc::new(AtomicU64::new(0));
         let threads = (0..SENDERS)
             .map(|sender| {
+                let count = Arc::clone(&acknowledged);
                 let first = (u64::from(round) * SENDERS + sender + 1) << 32;
-                thread::spawn(move || send_until_killed(address, effort, Random::new(seed ^ sender), first))
+                thread::spawn(move || {
+                    send_until_killed(address, effort, Random::new(seed ^ sender), first, &count)
+                })
             })
             .collect();
-        Load { threads }
+        Load { threads, acknowledged }
+    }
+
+    /// Waits for the first acknowledgement: the start of a JVM's first requests is no load.
+    ///
+    /// # Panics
+    /// It does not come within [`ANSWER_TIMEOUT`].
+    pub fn await_first(&self) {
+        let began = Instant::now();
+        while self.acknowledged.load(Ordering::Relaxed) == 0 {
+            assert!(began.elapsed() < ANSWER_TIMEOUT, "no message was acknowledged in {ANSWER_TIMEOUT:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits for the senders, after the broker was killed; `ended` is when its trouble began.
@@ -119,6 +138,7 @@ fn send_until_killed(
     effort: Effort,
     mut random: Random,
     first: MessageNumber,
+    count: &AtomicU64,
 ) -> Outcome {
     let mut outcome = Outcome::default();
     let mut in_flight: BTreeMap<i32, InFlight> = BTreeMap::new();
@@ -141,7 +161,10 @@ fn send_until_killed(
             };
         }
         match connection.receive() {
-            Ok(Some(answer)) => note(&mut outcome, &mut in_flight, &answer),
+            Ok(Some(answer)) => {
+                note(&mut outcome, &mut in_flight, &answer);
+                count.store(outcome.acknowledged.len() as u64, Ordering::Relaxed);
+            }
             Ok(None) | Err(_) => return outcome,
         }
     }

@@ -220,6 +220,7 @@ impl Rounds {
         let effort = if self.campaign.is_sync { Effort::FULL } else { Effort::LASTING };
         let consumer = progress.start(address);
         let load = Load::start(address, effort, self.random.number(), self.round);
+        load.await_first();
         let least_ms = if self.campaign.is_sync { 30 } else { 200 + LOSS_MAX.as_millis() as u64 };
         thread::sleep(Duration::from_millis(least_ms + self.random.number() % 250));
         let ended = Instant::now();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::limits::parse_shape;
 use super::template::QUEUES_MAX;
 
 /// Load for any broker that speaks the RocketMQ remoting protocol, with honest latency histograms.
@@ -26,6 +27,37 @@ pub enum Command {
     Consume(Common),
     /// Both at once, in one process.
     Run(Common),
+    /// Measure what this machine can do without a broker: disk, loopback, memory.
+    Limits(Limits),
+}
+
+/// One way to write: bytes of each write, and how many are in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteShape {
+    /// Bytes, whole pages.
+    pub bytes: usize,
+    /// Writes in flight.
+    pub in_flight: usize,
+}
+
+/// Options of `limits`.
+#[derive(Clone, Debug, Args)]
+pub struct Limits {
+    /// Folder on the disk to measure; needs 256 MiB.
+    #[arg(long, default_value = ".")]
+    pub folder: PathBuf,
+    /// Direct writes to measure, BYTESxINFLIGHT.
+    #[arg(long, value_parser = parse_shape, value_delimiter = ',', default_value = "4096x1,4096x16,4096x64,4096x256,65536x1,1048576x1")]
+    pub write: Vec<WriteShape>,
+    /// Seconds of each measurement.
+    #[arg(long, short = 'd', default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Processor of the writing thread.
+    #[arg(long)]
+    pub cpu: Option<usize>,
+    /// Write the result as JSON to this file.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
 }
 
 /// How headers are encoded.

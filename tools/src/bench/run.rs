@@ -12,6 +12,7 @@ use ringmq_remoting::command::SerializeType;
 
 use super::consume::{ConsumePlan, QueueToRead};
 use super::host::{self, Usage, Used};
+use super::limits;
 use super::load::{LoadPlan, LoadShard, TemplatePlan};
 use super::measure::{Progress, Results};
 use super::options::{Command, Common, Encoding, From};
@@ -70,6 +71,7 @@ pub fn run(command: &Command) -> Result<String, RunError> {
         Command::Produce(o) => ("produce", o),
         Command::Consume(o) => ("consume", o),
         Command::Run(o) => ("run", o),
+        Command::Limits(o) => return limits::run(o),
     };
     let (produces, consumes) = (name != "consume", name != "produce");
     let setup = options.clone();
@@ -126,7 +128,7 @@ pub fn run(command: &Command) -> Result<String, RunError> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a command-line tool writing its result, outside any shard")]
-fn write_file(path: &std::path::Path, text: &str) -> Result<(), RunError> {
+pub(super) fn write_file(path: &std::path::Path, text: &str) -> Result<(), RunError> {
     std::fs::write(path, text).map_err(|source| RunError::Write { path: path.display().to_string(), source })
 }
 
