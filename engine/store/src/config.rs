@@ -70,6 +70,14 @@ pub struct StoreConfig {
     pub in_memory_bytes: u64,
     /// What is removed when; `None`: nothing ever is. Can be changed later: [`crate::Store::set_retention`].
     pub retention: Option<Retention>,
+    /// Whether queries by key are to be answered (`messageIndexEnable`). Key files made before are kept either way.
+    pub key_index: bool,
+    /// Entries after which the table of the newest keys is closed and written.
+    pub key_table_entries: usize,
+    /// Distance of log after which it is closed although it has room.
+    pub key_run_log_bytes: u64,
+    /// Memory for filters of key files.
+    pub key_filter_bytes: usize,
     /// How recovery finds the tags code of a record.
     pub tags_code_of: TagsCodeOf,
     /// Breaks the promise on purpose: acknowledges at append instead of after the write. The simulation's proof that its
@@ -98,6 +106,10 @@ impl StoreConfig {
             checkpoint_bytes: CHECKPOINT_BYTES,
             in_memory_bytes: 1 << 30,
             retention: None,
+            key_index: true,
+            key_table_entries: KEY_TABLE_ENTRIES,
+            key_run_log_bytes: KEY_RUN_LOG_BYTES,
+            key_filter_bytes: KEY_FILTER_BYTES,
             tags_code_of: tags_code_of_tag,
             fault_acknowledge_early: false,
         }
@@ -150,6 +162,10 @@ impl StoreConfig {
         check(
             self.write_bytes_max + self.record_bytes_max < BATCH_BYTES_MAX,
             "the largest write is so long that recovery could not keep a batch in memory",
+        )?;
+        check(
+            self.key_table_entries > 0 && (1..=1 << 30).contains(&self.key_run_log_bytes),
+            "tables of keys are closed after no entries, or not within 1 to 2^30 bytes of log",
         )?;
         check(
             self.checkpoint_bytes >= (self.write_bytes_max + self.record_bytes_max) as u64,

@@ -119,7 +119,7 @@ impl Inspection {
     /// As [`crate::Store::open`].
     pub async fn forecast(&self) -> Result<Forecast, OpenError> {
         let started = self.io.now();
-        let examined = self.recovery().examine(&self.files).await?;
+        let examined = self.recovery().examine(&self.files, None).await?;
         let mut report = examined.report(Duration::ZERO);
         report.elapsed = self.io.now().since(started);
         let mut index = examined.into_index();

@@ -29,7 +29,7 @@
 //! **Invariant.** Every batch of records in the log ends with a seal, a checksum over all of its bytes: recovery takes a batch whole or
 //! not at all, and a cold read compares every byte of a record with the checksum in the index.
 //!
-//! **Invariant.** The queue index is derived: the log alone says what the store holds.
+//! **Invariant.** The queue index and the key index are derived: the log alone says what the store holds.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +43,7 @@ mod error;
 mod flush;
 mod index;
 pub mod inspect;
+mod keys;
 mod limits;
 mod offset;
 mod prepare;
@@ -59,6 +60,7 @@ mod zero;
 
 pub use config::{Flush, StoreConfig, TagsCodeOf, tags_code_of_tag};
 pub use error::{AppendError, ConfigError, Corruption, OpenError, ReadError, Stage, StoreError};
+pub use keys::{KEY_FILTER_BITS, KeyError, KeyFind, KeyIndexEnd, KeyKind, KeyLookup, KeyMatch, KeyQuery};
 pub use limits::*;
 pub use offset::{LogOffset, PhysicalOffset};
 pub use read::{Boundary, IndexEntry, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead};

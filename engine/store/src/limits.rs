@@ -73,6 +73,35 @@ pub const RECOVERY_READ_BYTES: usize = 4 << 20;
 /// Longest batch that recovery accepts (and keeps in memory): a write's worth of records, one more unit, and room to spare.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
 
+/// Default of the entries after which the table of the newest keys is closed and written: 2 MiB.
+pub const KEY_TABLE_ENTRIES: usize = 128 << 10;
+
+/// Default of the distance of log after which it is closed although it has room: bounds what is read again after a crash.
+pub const KEY_RUN_LOG_BYTES: u64 = 64 << 20;
+
+/// Closed tables that wait for the log to be durable, or for the disk. One more, and the oldest is dropped: its keys are read again
+/// from the log later.
+pub const KEY_CLOSED_TABLES_MAX: usize = 4;
+
+/// Default of the memory for filters of key files. The newest files have theirs in memory; an older one costs each query by key that
+/// reaches it a read of one page.
+pub const KEY_FILTER_BYTES: usize = 32 << 20;
+
+/// Pages of key files kept in memory.
+pub const KEY_PAGES_CACHED_MAX: usize = 512;
+
+/// Reads of key files in flight at the same time; further ones wait in order.
+pub const KEY_READS_IN_FLIGHT_MAX: usize = 16;
+
+/// Key files merged at a time.
+pub const KEY_MERGE_RUNS_MAX: usize = 64;
+
+/// Bytes that a query by key gives at most (one record always): with those of other shards it has to fit into a frame of 16 MiB.
+pub const KEY_RESULT_BYTES_MAX: usize = 8 << 20;
+
+/// Read size of filling gaps in the key index: small, because the shard has other things to do between two reads.
+pub const KEY_REBUILD_READ_BYTES: usize = 1 << 20;
+
 /// Tickets of unfinished reads; beyond it reads are refused.
 pub const READ_TICKETS_MAX: usize = 1 << 16;
 

@@ -28,6 +28,9 @@ pub(crate) mod scan;
 pub(crate) mod stray;
 pub(crate) mod walk;
 
+pub(crate) use reader::SegmentReader;
+pub(crate) use walk::{Step, step};
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +44,7 @@ use crate::checkpoint::{self, Checkpoint, FlushKind};
 use crate::config::{Flush, StoreConfig};
 use crate::error::{Corruption, OpenError};
 use crate::index::Index;
+use crate::keys::{FoundRuns, KEYS_DIR, Tables};
 use crate::offset::LogOffset;
 use crate::segments::{LOG_DIR, Segments, parse_name};
 use scan::Scan;
@@ -101,6 +105,8 @@ pub(crate) struct Recovered {
     /// The bytes between the head's page start and the head.
     pub prefix: Bytes,
     pub times: Times,
+    /// Absent if keys are not indexed.
+    pub keys: Option<(FoundRuns, Tables)>,
     pub report: RecoveryReport,
 }
 
@@ -221,8 +227,8 @@ impl<'a> Recovery<'a> {
         Ok(Files { lock, checkpoint, newest_checkpoint, segments })
     }
 
-    /// Everything that does not change the log.
-    pub async fn examine(&self, files: &Files) -> Result<Examined, OpenError> {
+    /// Everything that does not change the log. `keys`: what is indexed already; the keys of the rest are collected.
+    pub async fn examine(&self, files: &Files, keys: Option<&FoundRuns>) -> Result<Examined, OpenError> {
         let (found, found_checkpoint) = (files.segments.clone(), files.newest_checkpoint);
         let fresh = found_checkpoint.is_none() && found.is_empty();
         let known = found_checkpoint.unwrap_or_else(|| self.strictest(&found));
@@ -235,6 +241,9 @@ impl<'a> Recovery<'a> {
             return Err(self.corrupt(Corruption::MissingSegment { at: known.durable }));
         }
         let mut scan = Scan::new(self.shard, self.config, log_min);
+        if let Some(keys) = keys {
+            scan.index_keys(keys.tables(self.config, scan.head()));
+        }
         let (at, cause) = self.scan(&mut scan, &found, known.durable).await?;
         let head = scan.head();
         if head < known.durable {
@@ -253,7 +262,8 @@ impl<'a> Recovery<'a> {
         let started = self.io.now();
         let files = self.files().await?;
         let (lock, checkpoint_file) = files.lock.zip(files.checkpoint).expect("made when missing");
-        let examined = self.examine(&files).await?;
+        let mut keys = self.find_keys().await?;
+        let examined = self.examine(&files, keys.as_ref()).await?;
         let mut report = examined.report(Duration::ZERO);
         let Examined { known, fresh, mut found, at, scan, strays } = examined;
         let head = scan.head();
@@ -262,6 +272,9 @@ impl<'a> Recovery<'a> {
             // Before the first segment: a segment without a checkpoint is always damage.
             self.write_checkpoint(checkpoint_file, &checkpoint).await?;
             checkpoint.sequence += 1;
+        }
+        if let Some(keys) = &mut keys {
+            keys.cut(self.io, head).await.map_err(failed("remove", self.keys_dir()))?;
         }
         self.cut(&mut found, at, head, &strays).await?;
         if !known.closed {
@@ -272,8 +285,20 @@ impl<'a> Recovery<'a> {
         self.write_checkpoint(checkpoint_file, &checkpoint).await?;
 
         report.elapsed = self.io.now().since(started);
-        let (index, times) = scan.finish();
-        Ok(Recovered { lock, checkpoint_file, checkpoint, segments, index, head, prefix, times, report })
+        let (index, times, tables) = scan.finish();
+        let keys = keys.zip(tables);
+        Ok(Recovered {
+            lock,
+            checkpoint_file,
+            checkpoint,
+            segments,
+            index,
+            head,
+            prefix,
+            times,
+            keys,
+            report,
+        })
     }
 
     fn log_dir(&self) -> PathBuf {
@@ -354,6 +379,19 @@ impl<'a> Recovery<'a> {
             self.io.sync_dir(dir).await.map_err(failed("sync", dir))?;
         }
         Ok(())
+    }
+
+    fn keys_dir(&self) -> PathBuf {
+        self.config.dir.join(KEYS_DIR)
+    }
+
+    /// The key files, if keys are indexed.
+    async fn find_keys(&self) -> Result<Option<FoundRuns>, OpenError> {
+        if !self.config.key_index {
+            return Ok(None);
+        }
+        let found = FoundRuns::find(self.io, self.shard, self.config).await;
+        found.map(Some).map_err(failed("open", self.keys_dir()))
     }
 
     /// Opens the files that are named like segments, in order.

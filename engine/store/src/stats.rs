@@ -43,6 +43,18 @@ pub struct StoreStats {
     pub queues: usize,
     /// Entries in the index.
     pub index_entries: u64,
+    /// Keys in the key index.
+    pub key_entries: u64,
+    /// Its files.
+    pub key_runs: usize,
+    /// Memory that it takes: tables, filters, fences, pages.
+    pub key_memory_bytes: usize,
+    /// Filters among that.
+    pub key_filter_bytes: usize,
+    /// Bytes of the log that are not in the key index and will be read again for it.
+    pub key_gap_bytes: u64,
+    /// Pages of key files that queries have read.
+    pub key_pages_read: u64,
     /// Segment files.
     pub segments: usize,
     /// Segments that retention has removed since the store was opened.

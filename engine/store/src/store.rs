@@ -1,6 +1,7 @@
 //! The store itself: one shard's log, its index, and what is in flight for them.
 
 mod append;
+mod by_key;
 mod close;
 mod drive;
 mod import;
@@ -18,6 +19,7 @@ use crate::config::{Flush, StoreConfig};
 use crate::error::{OpenError, StoreError};
 use crate::flush::Flusher;
 use crate::index::{Index, Queue, QueueSlot};
+use crate::keys::KeyIndex;
 use crate::offset::{LogOffset, PhysicalOffset};
 use crate::prepare::Preparation;
 use crate::read::{Boundary, IndexEntry, ReadTicket};
@@ -93,6 +95,7 @@ pub struct Store {
     segment_end: LogOffset,
     tail: TailCache,
     index: Index,
+    keys: KeyIndex,
     written: LogOffset,
     acknowledged: LogOffset,
     write: Option<LogWrite>,
@@ -128,8 +131,19 @@ impl Store {
         config: StoreConfig,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         config.validate()?;
-        let Recovered { lock, checkpoint_file, checkpoint, segments, mut index, head, prefix, times, report } =
-            recover::recover(&io, shard, &config).await?;
+        let recovered = recover::recover(&io, shard, &config).await?;
+        let Recovered {
+            lock,
+            checkpoint_file,
+            checkpoint,
+            segments,
+            mut index,
+            head,
+            prefix,
+            times,
+            keys,
+            report,
+        } = recovered;
         index.reveal_all();
         let segment_end = segments.find(head).expect("recovery makes the segment of the log's end").end;
         let store = Self {
@@ -139,6 +153,10 @@ impl Store {
             segment_end,
             tail: TailCache::new(config.block_bytes, config.tail_cache_bytes, head, prefix),
             index,
+            keys: match keys {
+                Some((found, tables)) => KeyIndex::start(&io, shard, &config, found, tables),
+                None => KeyIndex::disabled(),
+            },
             written: head,
             acknowledged: head,
             write: None,
@@ -205,6 +223,7 @@ impl Store {
     /// Moves the tickets whose reads can be repeated now into `tickets` (appended).
     pub fn take_completed_reads(&mut self, tickets: &mut Vec<ReadTicket>) {
         self.cold.take_completed(tickets);
+        self.keys.take_completed(tickets);
     }
 
     fn find(&self, topic: &str, queue_id: i32) -> Option<&Queue> {
@@ -288,6 +307,7 @@ impl Store {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
+        let keys = self.keys.figures();
         StoreStats {
             flushes: self.flusher.flushes,
             flush_latency: self.flusher.latency.clone(),
@@ -301,6 +321,12 @@ impl Store {
             cache_bytes: self.cold.cached_bytes(),
             queues: self.index.queue_count(),
             index_entries: self.index.entry_count(),
+            key_entries: keys.entries,
+            key_runs: keys.runs,
+            key_memory_bytes: keys.memory_bytes,
+            key_filter_bytes: keys.filter_bytes,
+            key_gap_bytes: keys.gap_bytes,
+            key_pages_read: keys.pages_read,
             segments: self.segments.count(),
             ..self.stats.clone()
         }

@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     Checkpoint,
     Prepare,
     ColdRead,
+    KeyRead,
     Space,
     Close,
     Remove,
@@ -23,13 +24,14 @@ pub(crate) enum Kind {
     RetentionTimer,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::Write,
     Kind::Zero,
     Kind::Flush,
     Kind::Checkpoint,
     Kind::Prepare,
     Kind::ColdRead,
+    Kind::KeyRead,
     Kind::Space,
     Kind::Close,
     Kind::Remove,

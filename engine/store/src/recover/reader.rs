@@ -30,6 +30,11 @@ impl<'a> SegmentReader<'a> {
     pub fn from(io: &'a TaskIo, file: FileId, file_bytes: u64, offset: u64) -> Self {
         let read_bytes =
             usize::try_from(file_bytes).unwrap_or(usize::MAX).clamp(PAGE_BYTES, RECOVERY_READ_BYTES);
+        Self::starting_at(io, file, offset, read_bytes)
+    }
+
+    /// As [`SegmentReader::from`], in reads of `read_bytes`, a number of pages.
+    pub fn starting_at(io: &'a TaskIo, file: FileId, offset: u64, read_bytes: usize) -> Self {
         let mut reader =
             Self { io, file, read_bytes, offset, call: None, buffer: Vec::new(), used: 0, spare: None };
         reader.start();

@@ -12,6 +12,7 @@ use crate::config::{StoreConfig, TagsCodeOf};
 use crate::deletion::DELETED_TOPIC_RECORDS;
 use crate::ends::{self, QUEUE_ENDS_RECORDS, QueueEnd};
 use crate::index::{Entry, Index};
+use crate::keys::{RecordKeys, Tables};
 use crate::offset::{LogOffset, PhysicalOffset};
 use crate::seal::SEAL_BYTES;
 use crate::store::is_indexed;
@@ -39,6 +40,8 @@ pub(crate) struct Scan {
     times: Times,
     records: u64,
     bytes: u64,
+    /// Keys of what no key file holds.
+    keys: Option<Tables>,
 }
 
 impl Scan {
@@ -53,7 +56,13 @@ impl Scan {
             times: Times::default(),
             records: 0,
             bytes: 0,
+            keys: None,
         }
+    }
+
+    /// Collects keys from now on.
+    pub fn index_keys(&mut self, tables: Tables) {
+        self.keys = Some(tables);
     }
 
     /// End of the last whole batch (or of the last whole segment).
@@ -73,8 +82,8 @@ impl Scan {
         &self.index
     }
 
-    pub fn finish(self) -> (Index, Times) {
-        (self.index, self.times)
+    pub fn finish(self) -> (Index, Times, Option<Tables>) {
+        (self.index, self.times, self.keys)
     }
 
     /// Scans a segment that starts at the head. `None`: whole, the log goes on in the next one; else why it ends inside.
@@ -97,7 +106,7 @@ impl Scan {
                     reader.consume(record_bytes + SEAL_BYTES);
                 }
                 Step::Blank => {
-                    self.head = segment.end;
+                    self.skip_to(segment.end);
                     return Ok(None);
                 }
                 Step::More => {
@@ -113,6 +122,9 @@ impl Scan {
     /// Goes on behind a blank.
     pub fn skip_to(&mut self, segment: LogOffset) {
         self.head = segment;
+        if let Some(keys) = &mut self.keys {
+            keys.rotate(segment);
+        }
     }
 
     /// Indexes the records of a whole batch that starts at the head, and moves the head behind its seal.
@@ -125,6 +137,9 @@ impl Scan {
             at = at.plus(record.total_bytes());
         }
         self.head = at.plus(SEAL_BYTES);
+        if let Some(keys) = &mut self.keys {
+            keys.batch_ended(self.head);
+        }
         Ok(())
     }
 
@@ -143,6 +158,11 @@ impl Scan {
         let store_timestamp = record.store_timestamp().max(self.times.newest);
         self.times.newest = store_timestamp;
         self.times.ages.note(self.segment_end, store_timestamp);
+        if let Some(keys) = &mut self.keys {
+            let properties = record.properties();
+            let found = RecordKeys::of(record.sys_flag(), &properties);
+            keys.add(record.topic(), found, offset, store_timestamp);
+        }
         if record.topic() == DELETED_TOPIC_RECORDS {
             let topic = std::str::from_utf8(record.body()).map_err(|error| inconsistent(offset, error))?;
             self.index.remove_topic(topic);

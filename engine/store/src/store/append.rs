@@ -176,6 +176,7 @@ impl Store {
         self.tail.roll(io, self.segment_end.since(self.tail.head()), self.written)?;
         self.segment_end = next.unwrap_or(LogOffset(self.segment_end.0 + self.config.segment_bytes));
         self.batch = Batch::new(self.tail.head());
+        self.keys.segment_began(self.tail.head());
         Ok(())
     }
 
@@ -193,6 +194,7 @@ impl Store {
         );
         self.batch = Batch::new(self.tail.head());
         self.seals.push_back(self.tail.head());
+        self.keys.batch_ended(self.tail.head());
     }
 
     /// Wall time, held back from going backwards: searches by time rely on it.
@@ -220,6 +222,7 @@ impl Store {
         self.tail.publish(bytes);
         self.batch.add(crc);
         self.ages.note(self.segment_end, store_timestamp);
+        self.keys.add(draft.topic, draft.sys_flag, draft.properties, offset, store_timestamp);
         let end = self.tail.head();
         if let Some(slot) = slot {
             let bytes = u32::try_from(bytes).expect("below RECORD_BYTES_MAX");

@@ -69,7 +69,7 @@ impl Store {
             || self.keeper.is_busy()
             || self.removal.is_busy();
         let finished = self.poison.is_some() || self.flusher.is_closed();
-        if busy || !finished {
+        if busy || !finished || !self.keys.close(self.tail.head(), self.poison.is_some()) {
             return;
         }
         let segments = self.segments.iter().map(|segment| segment.file);

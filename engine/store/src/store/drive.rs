@@ -26,6 +26,7 @@ impl Store {
             self.tail.prepare_spare(io, self.written);
             self.drive_background(io);
         }
+        self.keys.end_of_turn(&self.segments, self.durable());
         self.drive_close(io);
     }
 
@@ -104,6 +105,7 @@ impl Store {
             Kind::ColdRead => {
                 self.cold.on_file(io, self.tokens, &self.segments, self.written, detail, result);
             }
+            Kind::KeyRead => self.keys.on_file(io, self.tokens, detail, result),
             Kind::Space => {
                 self.stats.space = match result {
                     Ok(FileValue::Space(space)) => Some(space),

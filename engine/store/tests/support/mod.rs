@@ -15,8 +15,8 @@ use bytes::Bytes;
 use ringmq_reactor::{Context, Event, Io, ProcessSpec, Service, ShardId, ShardSpec, Tasks, Token};
 use ringmq_remoting::record::RecordDraft;
 use ringmq_store::{
-    Arrival, LogOffset, OpenError, PhysicalOffset, Read, ReadError, ReadLimits, ReadResult, ReadTicket,
-    RecordRead, RecoveryReport, Store, StoreConfig,
+    Arrival, KeyError, KeyFind, KeyLookup, KeyMatch, KeyQuery, LogOffset, OpenError, PhysicalOffset, Read,
+    ReadError, ReadLimits, ReadResult, ReadTicket, RecordRead, RecoveryReport, Store, StoreConfig,
 };
 
 pub const OWNER: u8 = 7;
@@ -41,6 +41,7 @@ enum Command {
     Call(Call),
     Read(u64, ReadAsk),
     RecordAt(u64, PhysicalOffset),
+    Find(u64, KeyQuery),
 }
 
 /// What a test has heard.
@@ -52,6 +53,7 @@ pub struct Answers {
     pub acknowledged: Vec<u64>,
     pub reads: BTreeMap<u64, Result<ReadResult, ReadError>>,
     pub records: BTreeMap<u64, Result<Option<Bytes>, ReadError>>,
+    pub found: BTreeMap<u64, Result<Vec<KeyMatch>, KeyError>>,
     pub arrivals: Vec<Arrival>,
     pub waits: u64,
 }
@@ -111,6 +113,14 @@ impl Remote {
         id
     }
 
+    pub fn find(&self, query: KeyQuery) -> u64 {
+        let mut state = self.state();
+        state.next += 1;
+        let id = state.next;
+        state.commands.push_back(Command::Find(id, query));
+        id
+    }
+
     pub fn is_open(&self) -> bool {
         self.state().opened.is_some()
     }
@@ -154,6 +164,7 @@ pub fn spec_of_shard(remote: &Remote, config: StoreConfig, shard_id: ShardId) ->
             tasks: Tasks::new(),
             store: Rc::default(),
             waiting: BTreeMap::new(),
+            finding: BTreeMap::new(),
         };
         Box::new(driver) as Box<dyn Service<()>>
     });
@@ -168,6 +179,7 @@ struct Driver {
     tasks: Tasks,
     store: Rc<RefCell<Option<Store>>>,
     waiting: BTreeMap<ReadTicket, Command>,
+    finding: BTreeMap<ReadTicket, (u64, KeyLookup)>,
 }
 
 impl Driver {
@@ -191,6 +203,7 @@ impl Driver {
     fn run(&mut self, store: &mut Store, io: &mut dyn Io, command: Command) {
         match command {
             Command::Call(call) => call(store, io, &mut self.remote.state().answers),
+            Command::Find(id, query) => self.find(store, io, id, Store::key_lookup(query)),
             Command::Read(id, ask) => {
                 let filter = |code: i64| ask.tags_code.is_none_or(|wanted| wanted == code);
                 let read = store.read(io, &ask.topic, ask.queue_id, ask.offset, ask.limits, &filter);
@@ -221,6 +234,19 @@ impl Driver {
         }
     }
 
+    fn find(&mut self, store: &mut Store, io: &mut dyn Io, id: u64, mut lookup: KeyLookup) {
+        let answer = match store.find_by_key(io, &mut lookup) {
+            KeyFind::Ready(found) => Ok(found),
+            KeyFind::Failed(error) => Err(error),
+            KeyFind::Wait(ticket) => {
+                self.remote.state().answers.waits += 1;
+                self.finding.insert(ticket, (id, lookup));
+                return;
+            }
+        };
+        self.remote.state().answers.found.insert(id, answer);
+    }
+
     fn completed(&mut self, io: &mut dyn Io) {
         let store = Rc::clone(&self.store);
         let mut store = store.borrow_mut();
@@ -228,6 +254,10 @@ impl Driver {
         let mut tickets = Vec::new();
         store.take_completed_reads(&mut tickets);
         for ticket in tickets {
+            if let Some((id, lookup)) = self.finding.remove(&ticket) {
+                self.find(store, io, id, lookup);
+                continue;
+            }
             let command = self.waiting.remove(&ticket).expect("a ticket that was given");
             self.run(store, io, command);
         }
@@ -308,6 +338,9 @@ pub fn small_config(dir: impl Into<std::path::PathBuf>) -> StoreConfig {
         zero_ahead_bytes: 32 << 10,
         checkpoint_bytes: 32 << 10,
         in_memory_bytes: 96 << 10,
+        key_table_entries: 60,
+        key_run_log_bytes: 32 << 10,
+        key_filter_bytes: 2 << 10,
         ..StoreConfig::new(dir, OWNER)
     }
 }
