@@ -52,8 +52,8 @@ use crate::config::BrokerConfig;
 use crate::coordination::names::DEAD_LETTER_PREFIX;
 
 pub use gather::{
-    Answer, ConsumeQueueStats, ConsumeSpan, DelayLevelProgress, PutLatency, Question, QueueOffset,
-    QueueStats, Rates, ResetTarget, ShardRuntime, StatsItem, StatsPeriod,
+    Answer, ConsumeQueueStats, ConsumeSpan, DelayLevelProgress, KeyedMessages, PutLatency, Question,
+    QueueOffset, QueueStats, Rates, ResetTarget, ShardRuntime, StatsItem, StatsPeriod,
 };
 pub use record::OwnedRecord;
 pub use table::{

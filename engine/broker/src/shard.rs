@@ -12,11 +12,12 @@
 //! | `pull`, `filter`, `long_poll` | pulling and waiting |
 //! | `consumer_offsets`, `offsets` | where groups stand |
 //! | `send_back`, `delay` | retries, dead letters, delayed messages |
-//! | `query`, `gather`, `stats` | questions about one queue; about all |
+//! | `query`, `by_key`, `gather`, `stats` | questions about one queue; about all |
 //! | `retention` | what the store keeps |
 //! | `tables`, `reserved` | what the coordination shard decides; names with a meaning |
 
 mod acks;
+mod by_key;
 mod client;
 mod consumer_offsets;
 mod delay;

@@ -80,7 +80,6 @@ const NO_METRICS: &str = "the metrics endpoint is not built yet";
 const NO_ACCESS_CONTROL: &str =
     "access control is not built yet, and a broker that was told to check access must not run without";
 const NO_CONTROLLER: &str = "automatic failover is not built yet; remove the key to run a single master";
-const NO_KEY_INDEX: &str = "the key index is not built yet, queries by key find nothing";
 
 /// All of them, grouped as in the reference's tables.
 pub(super) const OTHER_KEYS: &[OtherKey] = &[
@@ -202,10 +201,6 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     idle("deleteConsumeQueueFilesInterval", "100"),
     idle("destroyMapedFileIntervalForcibly", "120000"),
     idle("redeleteHangedFileInterval", "120000"),
-    // Queries by key.
-    warn("messageIndexEnable", "false", NO_KEY_INDEX),
-    warn("maxMsgsNumBatch", "64", NO_KEY_INDEX),
-    warn("defaultQueryMaxNum", "32", NO_KEY_INDEX),
     // Filters.
     warn("enablePropertyFilter", "false", NO_SQL),
     warn("enableCalcFilterBitMap", "false", NO_SQL),

@@ -215,6 +215,17 @@ settings! { host;
     /// Most segments that a shard removes after one look.
     delete_file_batch_max: u32 = "deleteFileBatchMax", Live, 10;
 
+    // --- queries by key
+    /// Keys are indexed, and requests 12 answered.
+    message_index_enable: bool = "messageIndexEnable", AtStart, true;
+    /// Most messages of an answer.
+    max_msgs_num_batch: u32 = "maxMsgsNumBatch", Live, 64;
+    /// Most messages of an answer to a query by unique key.
+    default_query_max_num: u32 = "defaultQueryMaxNum", Live, 32;
+    /// Memory of all data shards for filters of key files (RingMQ's own key): 10 bits a key; older files without one cost a query
+    /// one read each.
+    max_key_filter_size: u64 = "maxKeyFilterSize", AtStart, 64 << 20;
+
     // --- operation
     /// Keys that request 25 may not change, separated by `;`.
     config_black_list: String = "configBlackList", AtStart, "configBlackList;brokerConfigPath".to_owned();

@@ -71,6 +71,8 @@ pub struct Core {
     pub registration: Registration,
     /// Requests to clients.
     pub relay: Relay,
+    /// Queries by key that are not answered yet.
+    pub key_queries: Cell<usize>,
     questions: RefCell<Questions>,
     outgoing: RefCell<Vec<(ShardId, ShardMessage)>>,
 }
@@ -100,6 +102,7 @@ impl Core {
             delay_file: file("delayOffset.json"),
             registration: Registration::new(io.clone()),
             relay: Relay::default(),
+            key_queries: Cell::new(0),
             questions: RefCell::default(),
             outgoing: RefCell::default(),
             config: RefCell::new(config),

@@ -3,6 +3,7 @@
 //! A handler answers at once, or hands back a future that does (when the answer must wait for the disk, the data shards or
 //! a client). Handlers of one connection are started in the order of its requests.
 
+mod by_key;
 mod clients;
 mod config;
 mod groups;
@@ -165,6 +166,8 @@ pub fn dispatch(core: &Rc<Core>, request: Request) -> Outcome {
         code::QUERY_CONSUME_TIME_SPAN => stats::consume_spans(core, &request),
         code::GET_BROKER_RUNTIME_INFO => stats::runtime(core),
         code::VIEW_BROKER_STATS_DATA => stats::counter(core, &request),
+
+        code::QUERY_MESSAGE => by_key::query(core, &request),
 
         code::GET_BROKER_CONFIG => config::get(core).into(),
         code::UPDATE_BROKER_CONFIG => config::update(core, &request),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ringmq_store::{KeyIndexEnd, KeyMatch, KeyQuery};
+
 /// Asked of every data shard; each answers for the queues it owns.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Question {
@@ -26,6 +28,8 @@ pub enum Question {
     },
     /// Remove segments past their time, whatever the hour. → [`Answer::Done`], when that has begun.
     CleanExpired,
+    /// The newest messages with a key. → [`Answer::Keyed`]
+    Keyed(Arc<KeyQuery>),
     /// Counters and gauges. → [`Answer::Runtime`]
     Runtime,
     /// One item of the broker statistics (code 315). → [`Answer::Stats`]
@@ -108,6 +112,8 @@ pub enum Answer {
     },
     /// See [`Question::ConsumeSpans`].
     ConsumeSpans(Vec<ConsumeSpan>),
+    /// See [`Question::Keyed`].
+    Keyed(Result<KeyedMessages, String>),
     /// See [`Question::Runtime`].
     Runtime(Box<ShardRuntime>),
     /// See [`Question::Stats`]; `None`: never counted here.
@@ -118,6 +124,15 @@ pub enum Answer {
     Groups(Vec<Arc<str>>),
     /// Done.
     Done,
+}
+
+/// Messages of one shard that have a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyedMessages {
+    /// Newest first.
+    pub matches: Vec<KeyMatch>,
+    /// How far this shard's keys are indexed.
+    pub end: KeyIndexEnd,
 }
 
 /// A group's offset in a queue.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ringmq_reactor::Monotonic;
-use ringmq_store::Boundary;
+use ringmq_store::{Boundary, KeyQuery, Store};
 
 use super::acks::Waiting;
+use super::by_key::KeyedWork;
 use super::plane::Plane;
 use super::wire::Wire;
 use crate::message::{
@@ -25,6 +26,10 @@ impl Plane {
             Question::CleanExpired => {
                 self.store.clean_expired();
                 Answer::Done
+            }
+            Question::Keyed(query) => {
+                let lookup = Store::key_lookup(KeyQuery::clone(&query));
+                return self.run_keyed(wire, KeyedWork { id, lookup });
             }
             Question::Runtime => Answer::Runtime(Box::new(self.runtime(wire, now))),
             Question::Stats { name, key } => Answer::Stats(self.stats.item(now, &name, &key)),

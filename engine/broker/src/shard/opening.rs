@@ -80,6 +80,9 @@ fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreCon
         },
         segment_bytes: config.mapped_file_size_commit_log,
         retention: Some(retention_of(config)),
+        key_index: config.message_index_enable,
+        key_filter_bytes: usize::try_from(config.max_key_filter_size / u64::from(config.shards))
+            .unwrap_or(usize::MAX),
         fault_acknowledge_early: config.for_tests.acknowledge_early,
         ..StoreConfig::new(dir, token_owner)
     };
@@ -102,6 +105,8 @@ fn small(full: StoreConfig) -> StoreConfig {
         zero_ahead_bytes: 256 << 10,
         checkpoint_bytes: 256 << 10,
         in_memory_bytes: 1 << 20,
+        key_table_entries: 512,
+        key_run_log_bytes: 256 << 10,
         ..full
     }
 }

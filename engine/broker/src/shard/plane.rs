@@ -21,6 +21,7 @@ use ringmq_store::{Arrival, ReadTicket, Store};
 use rustc_hash::FxHashMap;
 
 use super::acks::Acks;
+use super::by_key::KeyedWork;
 use super::delay::Delay;
 use super::incoming::Incoming;
 use super::long_poll::HeldPulls;
@@ -47,6 +48,7 @@ pub(crate) enum Cold {
     Pull(Pull),
     SendBack(Box<SendBack>),
     View(View),
+    Keyed(Box<KeyedWork>),
     /// The level's next message.
     Delay(i32),
 }
@@ -136,7 +138,6 @@ impl Plane {
             request::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(wire, incoming),
             request::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(wire, incoming),
             request::VIEW_MESSAGE_BY_ID => self.view_message(wire, incoming),
-            request::QUERY_MESSAGE => self.query_message(wire, incoming),
             request::END_TRANSACTION => self.end_transaction(wire, incoming),
             _ => {
                 self.forward(wire, self.owner.coordination(), incoming);
@@ -211,6 +212,7 @@ impl Plane {
                 Some(Cold::Pull(pull)) => self.run_pull(wire, pull),
                 Some(Cold::SendBack(work)) => self.run_send_back(wire, *work),
                 Some(Cold::View(view)) => self.run_view(wire, view),
+                Some(Cold::Keyed(work)) => self.run_keyed(wire, *work),
                 Some(Cold::Delay(level)) => self.delay.read_completed(level),
                 None => {}
             }

@@ -1,10 +1,8 @@
-//! Questions about single queues and messages: 29, 30, 31, 32, 33, and 12.
+//! Questions about single queues and messages: 29, 30, 31, 32, 33.
 
 use ringmq_remoting::FieldValue;
 use ringmq_remoting::code::response;
-use ringmq_remoting::request::{
-    GetMaxOffsetHeader, QueryMessageHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader,
-};
+use ringmq_remoting::request::{GetMaxOffsetHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader};
 use ringmq_store::{Boundary, PhysicalOffset, ReadError, RecordRead};
 
 use super::incoming::Incoming;
@@ -97,23 +95,6 @@ impl Plane {
             RecordRead::Failed(ReadError::Busy) => wire.refuse(&caller, response::SYSTEM_BUSY, OVERLOAD),
             RecordRead::Failed(error) => wire.refuse(&caller, response::SYSTEM_ERROR, &error.to_string()),
         }
-    }
-
-    /// QUERY_MESSAGE (12).
-    pub(crate) fn query_message(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
-        QueryMessageHeader::from_command(incoming.command)?;
-        let remark =
-            "can not find message, maybe time range not correct: this version of RingMQ does not index keys";
-        let fields = [
-            ("indexLastUpdatePhyoffset", FieldValue::Int(0)),
-            ("indexLastUpdateTimestamp", FieldValue::Int(0)),
-        ];
-        let code = response::QUERY_NOT_FOUND;
-        wire.answer(
-            &incoming.caller,
-            Answer { code, remark: Some(remark), fields: &fields, body: Vec::new() },
-        );
-        Ok(())
     }
 
     /// Passes the request on if another shard owns the queue.

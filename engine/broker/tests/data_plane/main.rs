@@ -1,6 +1,7 @@
 //! The data plane of a whole broker in the simulated world, talked to over its connections.
 
 mod admin;
+mod by_key;
 mod client;
 mod delay;
 mod faults;

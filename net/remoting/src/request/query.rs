@@ -23,6 +23,8 @@ headers! {
         end_timestamp: required long "endTimestamp",
         /// The key is a unique key.
         unique_key: optional boolean "_UNIQUE_KEY_QUERY",
+        /// What `key` is, from newer clients: `U` a unique key, `K` a key, `T` a tag.
+        index_type: optional text "indexType",
     }
 }
 
