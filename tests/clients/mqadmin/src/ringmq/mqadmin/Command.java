@@ -39,6 +39,15 @@ record Command(List<String> output, List<String> errors, int exit) {
         return output.stream().anyMatch(line -> line.contains(text));
     }
 
+    /** What follows a label such as {@code Queue ID:} in the details of a message. */
+    String field(String label) {
+        List<String> found = output.stream().filter(line -> line.startsWith(label)).map(line -> line.substring(label.length()).trim()).toList();
+        if (found.size() != 1) {
+            throw new AssertionError(found.size() + " lines with " + label + " in: " + all());
+        }
+        return found.get(0);
+    }
+
     String all() {
         return String.join("\n", output) + (errors.isEmpty() ? "" : "\n[errors] " + String.join("\n", errors));
     }

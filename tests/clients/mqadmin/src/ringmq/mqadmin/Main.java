@@ -38,6 +38,8 @@ public final class Main {
     private final String topic = "adm_topic_" + run;
     private final String pullGroup = "adm_pull_" + run;
     private final String pushGroup = "adm_push_" + run;
+    /** By key {@code k<queue>_<offset>}. */
+    private final Map<String, SendResult> sent = new LinkedHashMap<>();
     private String brokerName;
     private String brokerAddress;
     private DefaultMQPushConsumer online;
@@ -63,6 +65,11 @@ public final class Main {
         main.step("topicList", main::topicList);
         main.step("topicStatus_empty", () -> main.topicStatus(queue -> 0));
         main.step("topicStatus_after_sends", main::topicStatusAfterSends);
+        main.step("queryMsgByKey", main::queryMsgByKey);
+        main.step("queryMsgByKey_finds_nothing", main::queryMsgByKeyFindsNothing);
+        main.step("queryMsgByUniqueKey", main::queryMsgByUniqueKey);
+        main.step("queryMsgById", main::queryMsgById);
+        main.step("queryMsgByOffset", main::queryMsgByOffset);
         main.step("consumerProgress_of_group", main::consumerProgressOfGroup);
         main.step("consumerProgress_all_groups", main::consumerProgressAll);
         main.step("topicList_with_groups", main::topicListWithGroups);
@@ -187,14 +194,69 @@ public final class Main {
         try {
             for (MessageQueue queue : producer.fetchPublishMessageQueues(topic)) {
                 for (int i = 0; i < sentTo(queue.getQueueId()); i++) {
-                    SendResult result = producer.send(new Message(topic, "T", ("m" + i).getBytes()), queue);
+                    String key = "k" + queue.getQueueId() + "_" + i;
+                    SendResult result = producer.send(new Message(topic, "T", "all " + key, ("m" + i).getBytes()), queue);
                     equal(SendStatus.SEND_OK, result.getSendStatus(), "status");
+                    sent.put(key, result);
                 }
             }
         } finally {
             producer.shutdown();
         }
         topicStatus(Main::sentTo);
+    }
+
+    private void queryMsgByKey() throws Exception {
+        Table all = new Table(admin("queryMsgByKey", "-t", topic, "-k", "all").clean(), "Message ID");
+        for (int i = 0; i < 20 && all.rows.size() < sent.size(); i++) { // the reference indexes a moment after the send
+            Thread.sleep(200);
+            all = new Table(admin("queryMsgByKey", "-t", topic, "-k", "all").clean(), "Message ID");
+        }
+        equal(sent.size(), all.rows.size(), "rows of the key that all have");
+        for (SendResult result : sent.values()) {
+            Map<String, String> row = all.one("Message ID", result.getMsgId());
+            equal("" + result.getMessageQueue().getQueueId(), row.get("QID"), "queue of " + result.getMsgId());
+            equal("" + result.getQueueOffset(), row.get("Offset"), "offset of " + result.getMsgId());
+        }
+        Table one = new Table(admin("queryMsgByKey", "-t", topic, "-k", "k3_2").clean(), "Message ID");
+        equal(List.of(sent.get("k3_2").getMsgId(), "3", "2"), one.rows.get(0), "the row of k3_2");
+        equal(1, one.rows.size(), "rows of k3_2");
+    }
+
+    private void queryMsgByKeyFindsNothing() throws Exception {
+        Command command = admin("queryMsgByKey", "-t", topic, "-k", "k3");
+        that(command.all().contains("query message by key finished, but no message"), command.all());
+    }
+
+    private void queryMsgByUniqueKey() throws Exception {
+        SendResult result = sent.get("k4_11");
+        check(admin("queryMsgByUniqueKey", "-t", topic, "-i", result.getMsgId()), result, "k4_11", "m11");
+    }
+
+    private void queryMsgById() throws Exception {
+        SendResult result = sent.get("k5_15");
+        String[] byId = {"queryMsgById", "-i", result.getOffsetMsgId()};
+        if (admin("help", "queryMsgById").all().contains("--topic")) {
+            byId = new String[] {byId[0], byId[1], byId[2], "-t", topic};
+        }
+        check(admin(byId), result, "k5_15", "m15");
+    }
+
+    private void queryMsgByOffset() throws Exception {
+        check(admin("queryMsgByOffset", "-t", topic, "-b", brokerName, "-i", "2", "-o", "6"), sent.get("k2_6"), "k2_6", "m6");
+    }
+
+    /** The details of one message. */
+    private void check(Command command, SendResult result, String key, String body) throws Exception {
+        equal(topic, command.field("Topic:"), "topic");
+        equal("T", command.field("Tags:").replaceAll("[\\[\\]]", ""), "tags");
+        equal("all " + key, command.field("Keys:").replaceAll("[\\[\\]]", ""), "keys");
+        equal("" + result.getMessageQueue().getQueueId(), command.field("Queue ID:"), "queue");
+        equal("" + result.getQueueOffset(), command.field("Queue Offset:"), "queue offset");
+        long physical = Long.parseLong(result.getOffsetMsgId().substring(16), 16);
+        equal("" + physical, command.field("CommitLog Offset:"), "physical offset");
+        String path = command.field("Message Body Path:");
+        equal(body, java.nio.file.Files.readString(java.nio.file.Path.of(path)), "body in " + path);
     }
 
     /** A pull consumer commits a known offset for each queue; it is gone when mqadmin asks. */

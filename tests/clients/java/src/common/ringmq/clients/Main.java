@@ -92,6 +92,7 @@ public final class Main {
         suites.put("start", StartPointCases.all());
         suites.put("lite", litePull());
         suites.put("pull", PullCases.all());
+        suites.put("query", QueryCases.all());
         suites.put("send", SendCases.all());
         suites.put("refused", RefusedSendCases.all());
         String wanted = options.getOrDefault("--suite", "all");
