@@ -95,7 +95,12 @@ impl Broker {
             properties.push_str(&format!("{key}={value}\n"));
         }
         let (name, mut command) = match &self.program {
-            Program::RingMq => ("mqbroker", vec![binary_path("mqbroker").into_os_string()]),
+            Program::RingMq => {
+                let memory = memory_folder(&self.folder);
+                fs::create_dir_all(&memory).expect("a folder in memory for the tail cache");
+                properties.push_str(&format!("tailCachePath={}\n", memory.display()));
+                ("mqbroker", vec![binary_path("mqbroker").into_os_string()])
+            }
             Program::Apache { jars } => {
                 properties.push_str(&format!(
                     "haListenPort={}\nstorePathCommitLog={}\n",
@@ -317,10 +322,21 @@ pub fn fresh_folder(name: &str) -> PathBuf {
     folder
 }
 
+/// Where the broker of that folder keeps what outlives its process; killed brokers leave it behind.
+fn memory_folder(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    PathBuf::from(format!("/dev/shm/ringmq-tests-{name}"))
+}
+
 /// Removes a folder of a test that passed.
 pub fn remove_folder(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder) {
-        // Left-overs cost space only.
-        let _ = writeln!(std::io::stderr(), "{} stays: {error}", folder.display());
+    for left in [folder.to_owned(), memory_folder(folder)] {
+        match fs::remove_dir_all(&left) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                // Left-overs cost space only.
+                let _ = writeln!(std::io::stderr(), "{} stays: {error}", left.display());
+            }
+            _ => {}
+        }
     }
 }

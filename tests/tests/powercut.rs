@@ -41,7 +41,7 @@ fn campaign(program: Program, file_system: FileSystem, device: Device, flush: Fl
     let totals = power::run(&Campaign { program, file_system, device, is_sync, flushes_late, cuts, seed });
     println!(
         "{} {device:?} {flush:?}: {} power cuts ({} at start, {} after a stop), {} of {} unflushed sectors lost, \
-         {} messages acknowledged, {} of them after the cut began, {} requests refused, {} messages gone as allowed, \
+         {} messages acknowledged, {} of them after the cut, {} requests refused, {} messages gone as allowed, \
          {} read back, {} offsets committed, longest start {:?}, {} broken promises",
         file_system.name(),
         totals.cuts,
@@ -101,7 +101,7 @@ fn xfs_asynchronous_flush_loses_no_more_than_its_interval() {
 
 /// The rounds would see a lost message: a broker that acknowledges before its flush does not get through them.
 #[test]
-fn an_early_acknowledgement_flushes_late() {
+fn a_late_flush_is_found_out() {
     let totals = ours(FileSystem::Ext4, Device::WriteBack, Flush::AsyncCalledSync);
     assert!(totals.faults.iter().any(|fault| fault.kind == FaultKind::Lost), "{totals:?}");
 }

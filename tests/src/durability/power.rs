@@ -2,8 +2,8 @@
 //!
 //! Most rounds: load, the cut, the load goes on for some milliseconds (an acknowledgement given after the cut counts like
 //! any other), kill -9, mount again. Some cut while the broker starts, some right after its orderly stop. What lies in
-//! memory, also in files under `/dev/shm`, is gone with the power: the broker sees a memory file system of its own there,
-//! a fresh one after every cut.
+//! memory, also in files under `/dev/shm` (the tail cache), is gone with the power: the broker sees a memory file system of
+//! its own there, a fresh one after every cut.
 //!
 //! Under SYNC_FLUSH every acknowledged message must be there afterwards. Under ASYNC_FLUSH it must be if it was acknowledged
 //! [`LOSS_MAX`] before the cut or followed by an orderly stop; newer ones may be gone, from the end of their queue only.
@@ -63,7 +63,7 @@ pub struct Totals {
     pub after_stop: u32,
     /// Messages acknowledged.
     pub acknowledged: u64,
-    /// Of them after the cut.
+    /// Of them answered when the cut was complete: written before, or a lie that the check shows.
     pub acknowledged_late: u64,
     /// Requests refused after the cut.
     pub refused: u64,
@@ -224,19 +224,22 @@ impl Rounds {
         let least_ms = if self.campaign.is_sync { 30 } else { 200 + LOSS_MAX.as_millis() as u64 };
         thread::sleep(Duration::from_millis(least_ms + self.random.number() % 250));
         let ended = Instant::now();
+        let complete;
         if ending == Ending::AfterStop {
             server.stop();
             self.cut(disk);
+            complete = Instant::now();
             self.totals.after_stop += 1;
         } else {
             self.cut(disk);
+            complete = Instant::now();
             thread::sleep(Duration::from_millis(self.random.number() % AFTERLIFE_MS));
             server.kill_if_alive();
         }
         let outcome = load.finish(ended);
         progress.finish(consumer, ended);
         self.totals.acknowledged_late +=
-            outcome.acknowledged.iter().filter(|one| one.at >= ended).count() as u64;
+            outcome.acknowledged.iter().filter(|one| one.at >= complete).count() as u64;
         self.totals.refused += outcome.refused.len() as u64;
         let promised = if self.campaign.is_sync || ending == Ending::AfterStop {
             Promised::Everything

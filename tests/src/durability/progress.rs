@@ -15,6 +15,9 @@ use super::model::{Model, Queue};
 use super::{Fault, FaultKind, QUEUES, Refusal, TOPICS, expect_after};
 use crate::wire::{Connection, Pull};
 
+/// Messages asked for by one pull, so many that the consumer keeps up where the broker allows it: offsets that run ahead of
+/// the log then show.
+const PULL_COUNT: i32 = 256;
 const GROUP: &str = "crash_consumer";
 /// A commit acknowledged so long before the kill must be kept: the interval of 200 ms that the broker is set to, the
 /// time to write, and room for a machine that does other work.
@@ -145,7 +148,8 @@ fn consume_until_killed(address: SocketAddr, mut next: BTreeMap<Queue, i64>) -> 
     loop {
         for queue in queues() {
             let offset = next[&queue];
-            let pull = Pull { group: GROUP, topic: TOPICS[queue.0], queue_id: queue.1, offset, count: 32 };
+            let pull =
+                Pull { group: GROUP, topic: TOPICS[queue.0], queue_id: queue.1, offset, count: PULL_COUNT };
             let Ok(answer) = connection.call_pull(&pull) else { return consumed };
             let reached = match answer.code {
                 response::SUCCESS => answer.long("nextBeginOffset"),
