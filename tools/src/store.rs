@@ -4,6 +4,7 @@
 //! read there would look damaged. Formats and judgement are those of [`ringmq_store::inspect`], that is, of recovery.
 
 mod export;
+mod import;
 mod place;
 mod queues;
 mod record;
@@ -56,6 +57,8 @@ pub enum Command {
     /// 1970); storeHost, bornHost; sysFlag, flag, reconsumeTimes, preparedTransactionOffset; properties (object of strings);
     /// bodyBytes, body (base64, as stored: compressed bodies stay compressed, see sysFlag).
     Export(export::Options),
+    /// Moves the store of an Apache broker (4.9, 5.x) into a new RingMQ store.
+    Import(import::Options),
 }
 
 /// Why a command failed.
@@ -70,6 +73,9 @@ pub enum StoreToolError {
     /// A broker is running on it.
     #[error("{} is open in a broker: stop the broker, or look at a copy", .0.display())]
     InUse(PathBuf),
+    /// A message was not taken.
+    #[error("the import stopped, and nothing of it is to be used")]
+    Import(#[from] ringmq_store::ImportError),
     /// A file or folder.
     #[error("{what}")]
     Io {
@@ -100,6 +106,10 @@ pub(crate) type Out = io::BufWriter<Box<dyn Write>>;
 /// # Errors
 /// See [`StoreToolError`].
 pub fn run(cli: Cli) -> Result<u8, StoreToolError> {
+    let cli = match cli.command {
+        Command::Import(options) => return import::run(options).map(|()| 0),
+        command => Cli { command },
+    };
     let result = block_on(move |io| async move {
         let mut out = Out::new(Box::new(io::stdout()));
         let status = match cli.command {
@@ -108,6 +118,7 @@ pub fn run(cli: Cli) -> Result<u8, StoreToolError> {
             Command::Records(o) => records::run(&io, &o, &mut out).await.map(|()| 0),
             Command::Verify(o) => verify::run(&io, &o.dir, &mut out).await,
             Command::Export(o) => export::run(&io, &o, &mut out).await.map(|()| 0),
+            Command::Import(_) => unreachable!("it has a reactor of its own"),
         }?;
         out.flush().map_err(StoreToolError::Output)?;
         Ok(status)

@@ -26,7 +26,7 @@ use crate::offset::LogOffset;
 use crate::recover::{Access, Files, Recovery, RecoveryReport};
 use crate::store::QueueInfo;
 
-pub use crate::store::is_indexed;
+pub use crate::store::{is_indexed, is_own_topic};
 
 /// The topic whose deletion a record is; `None` for every other record.
 #[must_use]

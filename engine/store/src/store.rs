@@ -33,7 +33,7 @@ use crate::token::{Kind, Tokens};
 use crate::zero::Zeroing;
 
 pub use append::Appended;
-pub use append::is_indexed;
+pub use append::{is_indexed, is_own_topic};
 pub use import::{ImportError, ImportedPlace};
 
 /// A record that became visible to readers.

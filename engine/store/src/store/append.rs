@@ -33,7 +33,8 @@ pub fn is_indexed(sys_flags: i32) -> bool {
 }
 
 /// Topics of records that the store writes for itself.
-fn is_own_topic(topic: &str) -> bool {
+#[must_use]
+pub fn is_own_topic(topic: &str) -> bool {
     topic == DELETED_TOPIC_RECORDS || topic == QUEUE_ENDS_RECORDS
 }
 
