@@ -1,0 +1,194 @@
+//! `rmq-store` on a store that a real Apache broker made (`apache-store/README.md` says how): import, verify, export.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "tests prepare files by hand")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Parser;
+use flate2::read::GzDecoder;
+use ringmq_remoting::json;
+use ringmq_tools::store::{Cli, run};
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apache-store/5.5.0");
+const SEGMENT: &str = "8388608";
+
+struct Scene {
+    /// Holds the folders.
+    root: tempfile::TempDir,
+}
+
+impl Scene {
+    /// Unpacks the fixture.
+    fn new() -> Self {
+        let root = tempfile::tempdir().expect("a scratch folder");
+        unpack(Path::new(FIXTURE), &root.path().join("apache"));
+        Self { root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn import(&self) -> Result<u8, String> {
+        let (from, to) = (self.path("apache"), self.path("new"));
+        rmq_store(&[
+            "import",
+            "--from",
+            text(&from),
+            "--to",
+            text(&to),
+            "--shards",
+            "3",
+            "--segment-bytes",
+            SEGMENT,
+        ])
+    }
+
+    /// Exports a topic: (queue, offset) → its JSON text.
+    fn export(&self, topic: &str) -> BTreeMap<(i64, i64), String> {
+        let (store, out) = (self.path("new"), self.path(&format!("{topic}.json")));
+        rmq_store(&["export", text(&store), "--topic", topic, "--out", text(&out)]).expect("exported");
+        let lines = fs::read_to_string(out).expect("an export");
+        lines
+            .lines()
+            .map(|line| ((long(line, "queueId"), long(line, "queueOffset")), line.to_owned()))
+            .collect()
+    }
+}
+
+fn unpack(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the fixture") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            unpack(&path, &to.join(path.file_name().expect("a name")));
+        } else if path.extension().is_some_and(|extension| extension == "gz") {
+            let mut content = Vec::new();
+            GzDecoder::new(fs::File::open(&path).expect("opens")).read_to_end(&mut content).expect("gzip");
+            fs::write(to.join(path.file_stem().expect("a name")), content).expect("written");
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// Runs a command line; its status, or its error with causes.
+fn rmq_store(arguments: &[&str]) -> Result<u8, String> {
+    let cli = Cli::try_parse_from([&["rmq-store"], arguments].concat()).expect("a command line");
+    run(cli).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    })
+}
+
+fn long(line: &str, member: &str) -> i64 {
+    let value = json::parse(line.as_bytes()).expect("JSON");
+    value.get(member).and_then(json::Value::as_long).unwrap_or_else(|| panic!("{member} in {line}"))
+}
+
+fn string(line: &str, path: &[&str]) -> String {
+    let value = json::parse(line.as_bytes()).expect("JSON");
+    let found = path.iter().try_fold(&value, |value, name| value.get(name));
+    found.and_then(json::Value::as_text).map_or_else(|| "null".to_owned(), |text| text.into_owned())
+}
+
+#[test]
+fn a_store_of_apache_comes_over_whole() {
+    let scene = Scene::new();
+    assert_eq!(scene.import(), Ok(0));
+    let store = scene.path("new");
+    assert_eq!(rmq_store(&["verify", text(&store)]), Ok(0));
+    for command in ["show", "queues", "records"] {
+        assert_eq!(rmq_store(&[command, text(&store)]), Ok(0));
+    }
+    for name in ["topics.json", "subscriptionGroup.json", "consumerOffset.json"] {
+        let taken = fs::read(store.join("config").join(name)).expect("taken along");
+        assert_eq!(taken, fs::read(scene.path("apache/config").join(name)).expect("there"), "{name}");
+    }
+
+    // What a Java client pulled from Apache, before the two oldest files of the log were removed.
+    let expected = fs::read_to_string(Path::new(FIXTURE).join("expected.tsv")).expect("the fixture");
+    let mut exports = BTreeMap::new();
+    let (mut compared, mut gone) = (0, 0);
+    for row in expected.lines().filter_map(|row| row.strip_prefix("message\t")) {
+        let fields: Vec<_> = row.split('\t').collect();
+        let exported = exports.entry(fields[0].to_owned()).or_insert_with(|| scene.export(fields[0]));
+        let key = (fields[1].parse().expect("a queue"), fields[2].parse().expect("an offset"));
+        let Some(line) = exported.remove(&key) else {
+            let later = exported.keys().any(|(queue, offset)| *queue == key.0 && *offset > key.1);
+            assert!(fields[0] == "orders" && later, "lost: {row}");
+            gone += 1;
+            continue;
+        };
+        let numbers = ["storeTimestamp", "bornTimestamp", "sysFlag", "flag", "reconsumeTimes"];
+        let found = numbers.map(|member| long(&line, member).to_string());
+        assert_eq!(found, [fields[3], fields[4], fields[6], fields[7], fields[8]], "{row}");
+        assert_eq!(format!("/{}", string(&line, &["bornHost"])), fields[5]);
+        let properties = ["TAGS", "KEYS", "UNIQ_KEY", "n"].map(|name| string(&line, &["properties", name]));
+        assert_eq!(properties, fields[9..13], "{row}");
+        // The client unpacks compressed bodies; the export has them as stored.
+        if fields[6] == "0" {
+            let body = STANDARD.decode(string(&line, &["body"])).expect("base64");
+            let sum = (body.len().to_string(), crc32fast::hash(&body).to_string());
+            assert_eq!(sum, (fields[13].to_owned(), fields[14].to_owned()), "{row}");
+        }
+        compared += 1;
+    }
+    assert!(compared > 190 && gone > 50, "{compared} compared, {gone} gone with the oldest files");
+    for (topic, left) in exports {
+        assert!(left.is_empty(), "{topic} has messages that nobody could read: {left:?}");
+    }
+    assert_eq!(scene.export("SCHEDULE_TOPIC_XXXX").len(), 4, "messages that wait for their time");
+    assert_eq!(scene.export("gone").len(), 0, "a topic that was deleted");
+}
+
+#[test]
+fn an_import_needs_a_new_place_and_can_be_done_again() {
+    let scene = Scene::new();
+    let (half, other) = (scene.path("new.importing"), scene.path("new"));
+    fs::create_dir_all(half.join("shard-00/log")).expect("a folder");
+    assert!(scene.import().expect_err("not ours").contains("no import made it"));
+    fs::write(half.join("import-is-running"), "").expect("written");
+    fs::create_dir(&other).expect("an empty folder will do");
+    assert_eq!(scene.import(), Ok(0), "what an interrupted import left is removed");
+    assert!(!half.exists());
+    assert!(scene.import().expect_err("refused").contains("is not empty"));
+    fs::write(scene.path("apache/abort"), "").expect("written");
+    fs::remove_dir_all(&other).expect("removed");
+    assert!(scene.import().expect_err("refused").contains("--after-crash"));
+}
+
+#[test]
+fn damage_on_either_side_is_named() {
+    let scene = Scene::new();
+    let files = scene.path("apache/commitlog");
+    let second = files.join("00000000000000098304");
+    let mut bytes = fs::read(&second).expect("the fixture");
+    bytes[200] ^= 1;
+    fs::write(&second, &bytes).expect("written");
+    let error = scene.import().expect_err("damaged");
+    assert!(error.contains("00000000000000098304 is damaged at byte"), "{error}");
+    assert!(!scene.path("new").exists() && !scene.path("new.importing").exists());
+    bytes[200] ^= 1;
+    fs::write(&second, &bytes).expect("written");
+    fs::remove_file(&second).expect("removed");
+    assert!(scene.import().expect_err("a hole").contains("missing or cut"));
+    fs::write(&second, &bytes).expect("written");
+    assert_eq!(scene.import(), Ok(0));
+
+    let log = scene.path("new").join("shard-01/log").join(format!("{SEGMENT:0>20}"));
+    let mut bytes = fs::read(&log).expect("a segment");
+    bytes[300] ^= 1;
+    fs::write(&log, bytes).expect("written");
+    assert_eq!(rmq_store(&["verify", text(&scene.path("new"))]), Ok(2));
+    assert!(rmq_store(&["queues", text(&scene.path("new"))]).expect_err("corrupt").contains("log offset"));
+    assert_eq!(rmq_store(&["records", text(&scene.path("new"))]), Ok(0), "the rest can be read");
+}
