@@ -36,7 +36,9 @@ wait_port() { # port pid log
 start_apache() {
   local port=${PORT:-23876}
   export ROCKETMQ_HOME=$work/home
-  mkdir -p "$work/home" "$1"
+  mkdir -p "$work/home/conf" "$1"
+  # 4.x does not start without them
+  for name in namesrv broker tools; do echo '<configuration/>' >"$work/home/conf/logback_$name.xml"; done
   printf '%s\n' "listenPort=$port" bindAddress=127.0.0.1 "kvConfigPath=$work/home/kv.json" >"$work/namesrv.conf"
   # small files, so that the store has several; delays of 1 s so that making it takes seconds
   printf '%s\n' "namesrvAddr=127.0.0.1:$port" "listenPort=$((port + 3))" "haListenPort=$((port + 4))" bindAddress=127.0.0.1 \
