@@ -65,6 +65,11 @@ pub struct StoreConfig {
     pub zero_ahead_bytes: u64,
     /// Distance after which the checkpoint is moved; bounds what recovery has to search behind the log's end.
     pub checkpoint_bytes: u64,
+    /// Distance after which an index run is written; with very many queues it may be up to [`INDEX_RUN_FACTOR`] times as much.
+    /// Bounds the entries in memory and what recovery scans.
+    pub index_run_bytes: u64,
+    /// Size of the cache of index blocks that were read back.
+    pub index_cache_bytes: usize,
     /// Records within this distance of the log's end count as "in memory" for [`crate::ReadLimits`]
     /// (`accessMessageInMemoryMaxRatio` of the machine's memory).
     pub in_memory_bytes: u64,
@@ -104,6 +109,8 @@ impl StoreConfig {
             cache_bytes: CACHE_BYTES,
             zero_ahead_bytes: ZERO_AHEAD_BYTES,
             checkpoint_bytes: CHECKPOINT_BYTES,
+            index_run_bytes: INDEX_RUN_BYTES,
+            index_cache_bytes: INDEX_CACHE_BYTES,
             in_memory_bytes: 1 << 30,
             retention: None,
             key_index: true,
@@ -126,6 +133,8 @@ impl StoreConfig {
             self.segment_bytes > 0 && self.segment_bytes.is_multiple_of(page as u64),
             "segment size is not a positive number of 4 KiB pages",
         )?;
+        check(self.segment_bytes <= 1 << 32, "a segment is larger than 4 GiB")?;
+        check(self.index_run_bytes > 0, "the distance between index runs is zero")?;
         check(
             self.log_start.page_floor() == self.log_start,
             "the log's start is not a number of 4 KiB pages",

@@ -169,7 +169,7 @@ pub enum AppendError {
         /// The part from which on messages are refused.
         limit: f64,
     },
-    /// The record or batch is larger than `record_bytes_max`. → MESSAGE_ILLEGAL
+    /// The record or batch is larger than `record_bytes_max`, or its topic than the index can name. → MESSAGE_ILLEGAL
     #[error("{bytes} bytes exceed the record limit of {limit}")]
     TooLarge {
         /// Its encoded size.
@@ -219,6 +219,14 @@ pub enum ReadError {
         at: PhysicalOffset,
         /// What is wrong.
         source: RecordError,
+    },
+    /// A page of the queue index is not what was written. The log has everything: the next start makes the run again from it.
+    #[error("the index run of log offset {at} is damaged at page {page}")]
+    Index {
+        /// Where the run starts in the log.
+        at: LogOffset,
+        /// Page of the run.
+        page: u32,
     },
     /// Too many reads wait for the disk. → SYSTEM_BUSY
     #[error("too many reads wait for the disk")]

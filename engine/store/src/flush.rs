@@ -76,7 +76,7 @@ impl Flusher {
         self.durable
     }
 
-    /// Everything below is on stable media, and a durable checkpoint says so.
+    /// Everything below is on stable media, and a durable checkpoint says so: the end of a seal.
     pub fn checkpointed(&self) -> LogOffset {
         self.checkpoint.durable
     }

@@ -119,7 +119,7 @@ impl Inspection {
     /// As [`crate::Store::open`].
     pub async fn forecast(&self) -> Result<Forecast, OpenError> {
         let started = self.io.now();
-        let examined = self.recovery().examine(&self.files, None).await?;
+        let examined = self.recovery().examine(&self.files, None, None).await?;
         let mut report = examined.report(Duration::ZERO);
         report.elapsed = self.io.now().since(started);
         let mut index = examined.into_index();
@@ -129,9 +129,7 @@ impl Inspection {
             queue_id: queue.queue_id(),
             min_offset: queue.min_offset(),
             max_offset: queue.max_offset(),
-            newest_store_time: queue
-                .visible_entry(queue.max_offset() - 1)
-                .map_or(0, |entry| entry.store_timestamp),
+            newest_store_time: queue.newest_time(),
         });
         Ok(Forecast { report, queues: queues.collect() })
     }

@@ -9,7 +9,7 @@
 //!                 │            │                       │ completion
 //!                 │            └── read: fresh         ▼
 //!                 ▼                             acknowledged moves: replies may go, arrivals become visible
-//!           queue index ←── rebuilt by recovery ── scan of the log
+//!           queue index ──→ runs in index/<segment> ──→ recovery loads the newest one, scans the log behind it
 //! ```
 //!
 //! How a service uses it:
@@ -29,7 +29,8 @@
 //! **Invariant.** Every batch of records in the log ends with a seal, a checksum over all of its bytes: recovery takes a batch whole or
 //! not at all, and a cold read compares every byte of a record with the checksum in the index.
 //!
-//! **Invariant.** The queue index and the key index are derived: the log alone says what the store holds.
+//! **Invariant.** The queue index and the key index are derived: the log alone says what the store holds. A page of theirs that is not what
+//! was written is noticed and never believed.
 
 #![forbid(unsafe_code)]
 
@@ -42,10 +43,12 @@ mod ends;
 mod error;
 mod flush;
 mod index;
+mod indexing;
 pub mod inspect;
 mod keys;
 mod limits;
 mod offset;
+mod pages;
 mod prepare;
 mod read;
 mod recover;
@@ -63,7 +66,9 @@ pub use error::{AppendError, ConfigError, Corruption, OpenError, ReadError, Stag
 pub use keys::{KEY_FILTER_BITS, KeyError, KeyFind, KeyIndexEnd, KeyKind, KeyLookup, KeyMatch, KeyQuery};
 pub use limits::*;
 pub use offset::{LogOffset, PhysicalOffset};
-pub use read::{Boundary, IndexEntry, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead};
+pub use read::{
+    Boundary, IndexEntry, Lookup, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead,
+};
 pub use recover::{RecoveryReport, TailState};
 pub use retention::{DeleteWhen, MANUAL_ROUNDS, Retention};
 pub use stats::{LatencyBuckets, StoreStats};

@@ -64,6 +64,34 @@ pub const READ_AHEAD_BLOCKS: usize = 2;
 /// (16,000 bytes of 20-byte entries).
 pub const SCAN_ENTRIES_MAX: usize = 800;
 
+/// Default distance after which an index run is written.
+pub const INDEX_RUN_BYTES: u64 = 64 << 20;
+
+/// With many queues runs are further apart: up to this many times the distance above.
+pub const INDEX_RUN_FACTOR: u64 = 4;
+
+/// A run covers at least this many times the size of its queue table, below the bound that the factor above sets: a million queues
+/// (about 75 MB of table) then cost a third of the log's bytes at worst, a hundred thousand three percent.
+pub const INDEX_TABLE_FACTOR: u64 = 32;
+
+/// One write of an index run.
+pub const INDEX_WRITE_BYTES: usize = 256 << 10;
+
+/// Queues or entries of a run that one turn works on.
+pub const INDEX_SLICE: usize = 1024;
+
+/// Pages of one block of the index cache.
+pub(crate) const INDEX_BLOCK_PAGES: u32 = 4;
+
+/// Default size of the cache of index blocks.
+pub const INDEX_CACHE_BYTES: usize = 8 << 20;
+
+/// Reads of index blocks in flight at the same time; further ones wait in order.
+pub const INDEX_READS_IN_FLIGHT_MAX: usize = 16;
+
+/// Queues whose last place in a run is remembered for who reads on.
+pub(crate) const INDEX_SPANS_MAX: usize = 4096;
+
 /// Bytes that one read returns at most, whatever its limits say.
 pub const READ_BYTES_MAX: usize = 128 << 20;
 
@@ -108,6 +136,9 @@ pub const READ_TICKETS_MAX: usize = 1 << 16;
 const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(PAGE_BYTES));
 const _: () = assert!(ZERO_WRITE_BYTES.is_multiple_of(PAGE_BYTES));
 const _: () = assert!(CACHE_BLOCK_BYTES.is_multiple_of(PAGE_BYTES));
+const _: () = assert!(INDEX_WRITE_BYTES.is_multiple_of(PAGE_BYTES));
+/// The size of a record has three bytes in an index entry.
+const _: () = assert!(RECORD_BYTES_MAX < 1 << 24);
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(PAGE_BYTES));
 /// A record lies in one block, behind at most one page copied from the block before it, with room for a blank after it.
 const _: () = assert!(RECORD_BYTES_MAX + FOOTER_BYTES + PAGE_BYTES <= BLOCK_BYTES);

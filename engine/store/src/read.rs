@@ -125,6 +125,17 @@ pub enum RecordRead {
     Failed(ReadError),
 }
 
+/// What a question about the index gives.
+#[derive(Debug)]
+pub enum Lookup<T> {
+    /// The answer.
+    Ready(T),
+    /// As [`Read::Wait`].
+    Wait(ReadTicket),
+    /// It could not be read.
+    Failed(ReadError),
+}
+
 /// Names a read that waits for the disk. Never reused within a store's life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ReadTicket(pub u64);

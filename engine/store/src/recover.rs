@@ -1,7 +1,7 @@
 //! Opening a store: what the log holds, and making its end safe to append to.
 //!
 //! ```text
-//!   lock ─→ checkpoint ─→ scan batch by batch, rebuild the index ─→ first batch that is not whole: the end
+//!   lock ─→ checkpoint ─→ newest index run ─→ scan behind it batch by batch ─→ first batch that is not whole: the end
 //!        ─→ look behind the end, as far as anything was ever written ─→ judge ─→ cut ─→ persist
 //!        ─→ new checkpoint
 //! ```
@@ -23,7 +23,9 @@
 //! flushed, before the new checkpoint calls it durable.
 
 mod cut;
+mod index;
 pub(crate) mod reader;
+mod repair;
 pub(crate) mod scan;
 pub(crate) mod stray;
 pub(crate) mod walk;
@@ -44,10 +46,13 @@ use crate::checkpoint::{self, Checkpoint, FlushKind};
 use crate::config::{Flush, StoreConfig};
 use crate::error::{Corruption, OpenError};
 use crate::index::Index;
+use crate::index::runs::Runs;
+use crate::indexing::run_bytes;
 use crate::keys::{FoundRuns, KEYS_DIR, Tables};
 use crate::offset::LogOffset;
 use crate::segments::{LOG_DIR, Segments, parse_name};
-use scan::Scan;
+use index::Loaded;
+use scan::{Scan, Scanned};
 use stray::{Strays, Until};
 
 /// How the log ended when it was opened.
@@ -66,11 +71,15 @@ pub enum TailState {
 /// What recovery found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Records in the log, without the store's own lists of queue ends.
+    /// Where the scan began: what is below was known from the index's newest run.
+    pub scanned_from: LogOffset,
+    /// Index runs that were missing or damaged, so that the log had to be scanned from before them.
+    pub index_damaged: bool,
+    /// Records scanned, without the store's own lists of queue ends.
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Queues in the rebuilt index.
+    /// Queues in the index.
     pub queues: usize,
     /// Start of the oldest segment.
     pub log_min: LogOffset,
@@ -101,6 +110,7 @@ pub(crate) struct Recovered {
     pub checkpoint: Checkpoint,
     pub segments: Segments,
     pub index: Index,
+    pub runs: Runs,
     pub head: LogOffset,
     /// The bytes between the head's page start and the head.
     pub prefix: Bytes,
@@ -123,6 +133,18 @@ pub(crate) struct FoundSegment {
 pub(crate) fn failed(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.into();
     move |source| OpenError::Io { action, path, source }
+}
+
+/// What runs know of the ages of segments.
+fn ages(runs: &Runs, segments: &[FoundSegment]) -> Ages {
+    let mut ages = Ages::default();
+    for run in runs.iter() {
+        let place = segments.partition_point(|segment| segment.end <= run.header.from);
+        let segment = segments.get(place).expect("runs lie in segments");
+        ages.note(segment.end, run.header.base_time);
+        ages.note(segment.end, run.header.newest_time);
+    }
+    ages
 }
 
 /// See the module's text.
@@ -166,6 +188,8 @@ pub(crate) struct Examined {
     /// The place in `found` of the segment that the log ends in, or of the first one behind its end.
     at: usize,
     scan: Scan,
+    scanned_from: LogOffset,
+    index_damaged: bool,
     strays: Strays,
 }
 
@@ -173,6 +197,8 @@ impl Examined {
     pub fn report(&self, elapsed: Duration) -> RecoveryReport {
         let head = self.scan.head();
         RecoveryReport {
+            scanned_from: self.scanned_from,
+            index_damaged: self.index_damaged,
             records: self.scan.records(),
             bytes: self.scan.bytes(),
             queues: self.scan.index().queue_count(),
@@ -227,11 +253,17 @@ impl<'a> Recovery<'a> {
         Ok(Files { lock, checkpoint, newest_checkpoint, segments })
     }
 
-    /// Everything that does not change the log. `keys`: what is indexed already; the keys of the rest are collected.
-    pub async fn examine(&self, files: &Files, keys: Option<&FoundRuns>) -> Result<Examined, OpenError> {
+    /// Everything that does not change the log. Without `loaded` all of it is scanned. `keys`: what is indexed already; the keys of
+    /// what is scanned are collected.
+    pub async fn examine(
+        &self,
+        files: &Files,
+        loaded: Option<Loaded>,
+        keys: Option<&FoundRuns>,
+    ) -> Result<Examined, OpenError> {
         let (found, found_checkpoint) = (files.segments.clone(), files.newest_checkpoint);
         let fresh = found_checkpoint.is_none() && found.is_empty();
-        let known = found_checkpoint.unwrap_or_else(|| self.strictest(&found));
+        let mut known = found_checkpoint.unwrap_or_else(|| self.strictest(&found));
         if known.shard != self.shard.0 {
             let (dir, found, expected) = (self.config.dir.clone(), known.shard, self.shard.0);
             return Err(OpenError::WrongShard { dir, found, expected });
@@ -240,7 +272,16 @@ impl<'a> Recovery<'a> {
         if log_min > known.durable {
             return Err(self.corrupt(Corruption::MissingSegment { at: known.durable }));
         }
-        let mut scan = Scan::new(self.shard, self.config, log_min);
+        let (mut scan, index_damaged) = match loaded {
+            Some(Loaded { index, runs, damaged }) => {
+                (Scan::behind(self.shard, self.config, log_min, index, runs), damaged)
+            }
+            None => (Scan::new(self.shard, self.config, log_min), false),
+        };
+        let scanned_from = scan.head();
+        scan.times.ages = ages(&scan.runs, &found);
+        // A run is written when a checkpoint vouches for its end.
+        known.durable = known.durable.max(scanned_from);
         if let Some(keys) = keys {
             scan.index_keys(keys.tables(self.config, scan.head()));
         }
@@ -255,17 +296,18 @@ impl<'a> Recovery<'a> {
             .await
             .map_err(failed("read", self.log_dir()))?;
         self.judge(&known, head, &strays, cause)?;
-        Ok(Examined { known, fresh, found, at, scan, strays })
+        Ok(Examined { known, fresh, found, at, scan, scanned_from, index_damaged, strays })
     }
 
     async fn run(&mut self) -> Result<Recovered, OpenError> {
         let started = self.io.now();
         let files = self.files().await?;
         let (lock, checkpoint_file) = files.lock.zip(files.checkpoint).expect("made when missing");
+        let loaded = self.load_index(&files).await?;
         let mut keys = self.find_keys().await?;
-        let examined = self.examine(&files, keys.as_ref()).await?;
+        let examined = self.examine(&files, Some(loaded), keys.as_ref()).await?;
         let mut report = examined.report(Duration::ZERO);
-        let Examined { known, fresh, mut found, at, scan, strays } = examined;
+        let Examined { known, fresh, mut found, at, scan, strays, .. } = examined;
         let head = scan.head();
         let mut checkpoint = self.checkpoint_at(head, known.sequence + 1);
         if fresh {
@@ -285,7 +327,7 @@ impl<'a> Recovery<'a> {
         self.write_checkpoint(checkpoint_file, &checkpoint).await?;
 
         report.elapsed = self.io.now().since(started);
-        let (index, times, tables) = scan.finish();
+        let (index, runs, times, tables) = scan.finish();
         let keys = keys.zip(tables);
         Ok(Recovered {
             lock,
@@ -293,6 +335,7 @@ impl<'a> Recovery<'a> {
             checkpoint,
             segments,
             index,
+            runs,
             head,
             prefix,
             times,
@@ -428,28 +471,46 @@ impl<'a> Recovery<'a> {
     }
 
     /// Scans segment after segment; gives the place in `found` of the one that the log ends in (or of the first one behind its end),
-    /// and why it ends there.
+    /// and why it ends there. Where the index has fallen far behind the durable log, runs are written on the way, so that memory
+    /// does not grow with what is scanned.
     async fn scan(
         &self,
         scan: &mut Scan,
         found: &[FoundSegment],
         durable: LogOffset,
     ) -> Result<(usize, String), OpenError> {
+        let mut writes_runs = self.access == Access::Repair;
+        let mut expected = found.first().map_or(scan.head(), |segment| segment.start);
         for (at, segment) in found.iter().enumerate() {
-            if segment.start != scan.head() {
-                if durable > scan.head() {
-                    return Err(self.corrupt(Corruption::MissingSegment { at: scan.head() }));
+            if segment.start != expected {
+                if durable > expected {
+                    return Err(self.corrupt(Corruption::MissingSegment { at: expected }));
                 }
                 return Ok((at, "the next segment is missing".to_string()));
             }
-            let end = scan.segment(self.io, segment).await.map_err(|error| match error {
-                scan::ScanError::Io(source) => failed("read", self.path(segment.start))(source),
-                scan::ScanError::Inconsistent { at, cause } => {
-                    self.corrupt(Corruption::Inconsistent { at, cause })
+            expected = segment.end;
+            if segment.end <= scan.head() && segment.start < segment.end {
+                continue;
+            }
+            loop {
+                let run_end = scan.runs.end().0 + run_bytes(self.config.index_run_bytes, scan.runs.last());
+                let pause_at = LogOffset(if writes_runs && run_end < durable.0 { run_end } else { u64::MAX });
+                let scanned = scan.segment(self.io, segment, pause_at).await;
+                let scanned = scanned.map_err(|error| match error {
+                    scan::ScanError::Io(source) => failed("read", self.path(segment.start))(source),
+                    scan::ScanError::Inconsistent { at, cause } => {
+                        self.corrupt(Corruption::Inconsistent { at, cause })
+                    }
+                })?;
+                if let Scanned::Stopped(cause) = scanned {
+                    return Ok((at, cause.to_string()));
                 }
-            })?;
-            if let Some(cause) = end {
-                return Ok((at, cause.to_string()));
+                if writes_runs {
+                    writes_runs = scan.head() <= durable && self.write_run(scan, segment.start).await;
+                }
+                if matches!(scanned, Scanned::Whole) {
+                    break;
+                }
             }
         }
         Ok((found.len(), "there is no further segment".to_string()))

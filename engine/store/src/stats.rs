@@ -55,6 +55,18 @@ pub struct StoreStats {
     pub key_gap_bytes: u64,
     /// Pages of key files that queries have read.
     pub key_pages_read: u64,
+    /// Entries of the index that are in memory.
+    pub index_memory_entries: u64,
+    /// Index runs on disk.
+    pub index_runs: usize,
+    /// Log offset up to which they reach.
+    pub index_end: u64,
+    /// Bytes of index runs written.
+    pub index_written_bytes: u64,
+    /// Attempts to write an index run that failed; each is made again.
+    pub index_failures: u64,
+    /// Blocks of index runs read back.
+    pub index_reads: u64,
     /// Segment files.
     pub segments: usize,
     /// Segments that retention has removed since the store was opened.

@@ -5,6 +5,7 @@ mod by_key;
 mod close;
 mod drive;
 mod import;
+mod lookup;
 mod reading;
 mod removal;
 
@@ -18,11 +19,13 @@ use crate::cold::ColdReads;
 use crate::config::{Flush, StoreConfig};
 use crate::error::{OpenError, StoreError};
 use crate::flush::Flusher;
+use crate::index::reader::RunReader;
 use crate::index::{Index, Queue, QueueSlot};
+use crate::indexing::{Indexing, Parts};
 use crate::keys::KeyIndex;
-use crate::offset::{LogOffset, PhysicalOffset};
+use crate::offset::LogOffset;
 use crate::prepare::Preparation;
-use crate::read::{Boundary, IndexEntry, ReadTicket};
+use crate::read::ReadTicket;
 use crate::recover::{self, Recovered, RecoveryReport};
 use crate::retention::Keeper;
 use crate::seal::Batch;
@@ -96,6 +99,8 @@ pub struct Store {
     tail: TailCache,
     index: Index,
     keys: KeyIndex,
+    reader: RunReader,
+    indexing: Indexing,
     written: LogOffset,
     acknowledged: LogOffset,
     write: Option<LogWrite>,
@@ -138,6 +143,7 @@ impl Store {
             checkpoint,
             segments,
             mut index,
+            runs,
             head,
             prefix,
             times,
@@ -157,6 +163,8 @@ impl Store {
                 Some((found, tables)) => KeyIndex::start(&io, shard, &config, found, tables),
                 None => KeyIndex::disabled(),
             },
+            reader: RunReader::new(runs, config.index_cache_bytes),
+            indexing: Indexing::new(config.index_run_bytes),
             written: head,
             acknowledged: head,
             write: None,
@@ -224,6 +232,7 @@ impl Store {
     pub fn take_completed_reads(&mut self, tickets: &mut Vec<ReadTicket>) {
         self.cold.take_completed(tickets);
         self.keys.take_completed(tickets);
+        self.reader.cache.take_completed(tickets);
     }
 
     fn find(&self, topic: &str, queue_id: i32) -> Option<&Queue> {
@@ -242,41 +251,22 @@ impl Store {
         self.find(topic, queue_id).map(Queue::max_offset)
     }
 
-    /// Search by store time, see [`Boundary`]; clamped to [min, max]. `None` if the queue is unknown.
+    /// Store time of the newest visible message of a queue, ms; 0 if there is none, `None` if the queue is unknown.
     #[must_use]
-    pub fn offset_by_time(
-        &self,
-        topic: &str,
-        queue_id: i32,
-        timestamp_ms: i64,
-        boundary: Boundary,
-    ) -> Option<i64> {
-        self.find(topic, queue_id).map(|queue| queue.offset_by_time(timestamp_ms, boundary))
+    pub fn newest_store_time(&self, topic: &str, queue_id: i32) -> Option<i64> {
+        self.find(topic, queue_id).map(Queue::newest_time)
     }
 
-    /// Store time of the oldest visible message of a queue, ms; `None` if there is none.
+    /// Where the very first record of a queue starts in the log, whether or not it is still there; `None` if the queue is unknown.
     #[must_use]
-    pub fn earliest_store_time(&self, topic: &str, queue_id: i32) -> Option<i64> {
-        let queue = self.find(topic, queue_id)?;
-        queue.visible_entry(queue.min_offset()).map(|entry| entry.store_timestamp)
+    pub fn queue_start(&self, topic: &str, queue_id: i32) -> Option<LogOffset> {
+        self.find(topic, queue_id).map(Queue::born)
     }
 
-    /// Store time of the oldest record of the log, ms; `None` if the log is empty.
+    /// Store time of the oldest record of the log that a queue holds, ms; `None` if the log is empty.
     #[must_use]
     pub fn log_earliest_store_time(&self) -> Option<i64> {
         self.ages.first()
-    }
-
-    /// What the index knows of one visible message.
-    #[must_use]
-    pub fn entry(&self, topic: &str, queue_id: i32, offset: i64) -> Option<IndexEntry> {
-        let entry = self.find(topic, queue_id)?.visible_entry(offset)?;
-        Some(IndexEntry {
-            physical_offset: PhysicalOffset::new(self.shard, entry.offset),
-            bytes: entry.bytes,
-            tags_code: entry.tags_code,
-            store_timestamp: entry.store_timestamp,
-        })
     }
 
     /// All queues, sorted by topic and queue.
@@ -286,9 +276,7 @@ impl Store {
             queue_id: queue.queue_id(),
             min_offset: queue.min_offset(),
             max_offset: queue.max_offset(),
-            newest_store_time: queue
-                .visible_entry(queue.max_offset() - 1)
-                .map_or(0, |entry| entry.store_timestamp),
+            newest_store_time: queue.newest_time(),
         })
     }
 
@@ -302,6 +290,21 @@ impl Store {
     #[must_use]
     pub fn log_max(&self) -> LogOffset {
         self.acknowledged
+    }
+
+    /// The index writer and what it works with.
+    fn indexing(&mut self) -> (&mut Indexing, Parts<'_>) {
+        let durable = self.flusher.checkpointed();
+        let parts = Parts {
+            tokens: self.tokens,
+            shard: self.shard.0,
+            index: &mut self.index,
+            reader: &mut self.reader,
+            segments: &self.segments,
+            durable,
+            keep_from: self.tail.oldest(),
+        };
+        (&mut self.indexing, parts)
     }
 
     /// Counters.
@@ -318,7 +321,7 @@ impl Store {
             unwritten_bytes: self.tail.head().since(self.written),
             unsynced_bytes: self.complete.since(self.durable()),
             tail_blocks: self.tail.block_count(),
-            cache_bytes: self.cold.cached_bytes(),
+            cache_bytes: self.cold.cached_bytes() + self.reader.cache.cached_bytes(),
             queues: self.index.queue_count(),
             index_entries: self.index.entry_count(),
             key_entries: keys.entries,
@@ -327,6 +330,12 @@ impl Store {
             key_filter_bytes: keys.filter_bytes,
             key_gap_bytes: keys.gap_bytes,
             key_pages_read: keys.pages_read,
+            index_memory_entries: self.index.memory_entry_count(),
+            index_runs: self.reader.runs.count(),
+            index_end: self.reader.runs.end().0,
+            index_written_bytes: self.indexing.bytes_written,
+            index_failures: self.indexing.failures,
+            index_reads: self.reader.cache.reads,
             segments: self.segments.count(),
             ..self.stats.clone()
         }

@@ -15,6 +15,9 @@ pub(crate) enum Kind {
     Prepare,
     ColdRead,
     KeyRead,
+    IndexRun,
+    IndexRead,
+    IndexRemove,
     Space,
     Close,
     Remove,
@@ -22,9 +25,10 @@ pub(crate) enum Kind {
     ZeroTimer,
     PrepareTimer,
     RetentionTimer,
+    IndexTimer,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 18] = [
     Kind::Write,
     Kind::Zero,
     Kind::Flush,
@@ -32,6 +36,9 @@ const KINDS: [Kind; 14] = [
     Kind::Prepare,
     Kind::ColdRead,
     Kind::KeyRead,
+    Kind::IndexRun,
+    Kind::IndexRead,
+    Kind::IndexRemove,
     Kind::Space,
     Kind::Close,
     Kind::Remove,
@@ -39,6 +46,7 @@ const KINDS: [Kind; 14] = [
     Kind::ZeroTimer,
     Kind::PrepareTimer,
     Kind::RetentionTimer,
+    Kind::IndexTimer,
 ];
 
 /// Makes tokens of one store.

@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use ringmq_store::{AppendError, Boundary, Flush, LogOffset, ReadLimits, ReadStatus, StoreConfig, TailState};
+use ringmq_store::{
+    AppendError, Boundary, Flush, LogOffset, Lookup, ReadLimits, ReadStatus, StoreConfig, TailState,
+};
 use support::bench::*;
 use support::*;
 
@@ -112,24 +114,31 @@ fn times_offsets_and_single_records_are_found() {
         bench.append(&message(id, 2000));
         bench.settle();
     }
-    let (asker, answer) = std::sync::mpsc::channel();
+    let entries: Vec<_> = (0..5)
+        .map(|o| {
+            bench.look_up(move |store, io| store.entry(io, "t", 3, o)).expect("readable").expect("there")
+        })
+        .collect();
+    let time = entries[2].store_timestamp;
+    let mut by_time = |topic, time, boundary| {
+        bench.look_up(move |store, io| store.offset_by_time(io, topic, 3, time, boundary)).expect("readable")
+    };
+    let (lower, upper) = (by_time("t", time, Boundary::Lower), by_time("t", time - 1, Boundary::Upper));
+    assert_eq!((lower, upper), (Some(2), Some(1)));
+    assert_eq!(by_time("u", time, Boundary::Lower), None);
+    let earliest = bench.look_up(|store, io| store.earliest_store_time(io, "t", 3)).expect("readable");
+    assert_eq!(earliest, Some(entries[0].store_timestamp));
+    assert_eq!(bench.look_up(|store, io| store.entry(io, "t", 3, 5)).expect("readable"), None);
+    let (first, newest) = (entries[0], entries[4].store_timestamp);
     bench.remote.call(move |store, _, _| {
-        let entries: Vec<_> = (0..5).map(|o| store.entry("t", 3, o).expect("there")).collect();
-        let time = entries[2].store_timestamp;
-        let lower = store.offset_by_time("t", 3, time, Boundary::Lower);
-        let upper = store.offset_by_time("t", 3, time - 1, Boundary::Upper);
-        assert_eq!((lower, upper), (Some(2), Some(1)));
-        assert_eq!(store.earliest_store_time("t", 3), Some(entries[0].store_timestamp));
-        assert_eq!(store.log_earliest_store_time(), Some(entries[0].store_timestamp));
+        assert_eq!(store.log_earliest_store_time(), Some(first.store_timestamp));
         assert_eq!((store.min_offset("t", 3), store.max_offset("t", 3)), (Some(0), Some(5)));
-        assert_eq!((store.min_offset("t", 4), store.entry("t", 3, 5)), (None, None));
-        assert_eq!(store.offset_by_time("u", 0, time, Boundary::Lower), None);
+        assert_eq!((store.min_offset("t", 4), store.newest_store_time("t", 3)), (None, Some(newest)));
+        assert_eq!(store.queue_start("t", 3), Some(first.physical_offset.log_offset()));
         let queues: Vec<_> = store.queues().collect();
-        assert_eq!((queues.len(), queues[0].newest_store_time), (1, entries[4].store_timestamp));
-        asker.send(entries).expect("heard");
+        assert_eq!((queues.len(), queues[0].newest_store_time), (1, newest));
     });
     bench.settle();
-    let entries = answer.recv().expect("answered");
     for restarted in [false, true] {
         if restarted {
             bench.restart();
@@ -241,7 +250,8 @@ fn the_tags_code_that_is_not_a_tag_survives_a_restart() {
     });
     bench.settle();
     for _ in 0..2 {
-        bench.remote.call(|store, _, _| assert_eq!(store.entry("t", 3, 0).expect("there").tags_code, 78));
+        let entry = bench.look_up(|store, io| store.entry(io, "t", 3, 0)).expect("readable");
+        assert_eq!(entry.expect("there").tags_code, 78);
         bench.restart();
     }
 }
@@ -256,7 +266,7 @@ fn nothing_is_visible_before_it_is_acknowledged() {
         let appended = store.append(io, &draft(&message, b"x", ""), 0).expect("room");
         answers.await_acknowledgement(appended.end, 1);
         assert_eq!(store.max_offset("t", 3), Some(1));
-        assert_eq!(store.entry("t", 3, 1), None);
+        assert!(matches!(store.entry(io, "t", 3, 1), Lookup::Ready(None)));
         assert!(store.acknowledged() < appended.end);
         let stats = store.stats();
         assert!(stats.unwritten_bytes > 0);

@@ -80,15 +80,16 @@ fn queues_begin_where_they_began_and_go_on_from_there() {
     bench.world.kill(process);
     assert_eq!(bench.start(), TailState::Killed);
     check(&mut bench);
-    let (done, heard) = std::sync::mpsc::channel();
-    bench.remote.call(move |store, _, _| {
-        let at = |time| store.offset_by_time("t", 3, time, Boundary::Lower);
-        let first = store.entry("t", 3, 57).expect("there").physical_offset;
-        done.send((at(1000), at(1001), first, store.log_min())).expect("heard");
-    });
+    let mut at = |time| {
+        bench
+            .look_up(move |store, io| store.offset_by_time(io, "t", 3, time, Boundary::Lower))
+            .expect("readable")
+    };
+    assert_eq!((at(1000), at(1001)), (Some(57), Some(59)));
+    let entry = bench.look_up(|store, io| store.entry(io, "t", 3, 57)).expect("readable").expect("there");
+    let place = entry.physical_offset;
+    bench.remote.call(move |store, _, _| assert_eq!(store.log_min(), start));
     bench.settle();
-    let (first, later, place, log_min) = heard.try_recv().expect("answered");
-    assert_eq!((first, later, log_min), (Some(57), Some(59), start));
     assert_eq!(place, PhysicalOffset::new(SHARD, start));
     bench.append(&message(20, 200));
     bench.settle();

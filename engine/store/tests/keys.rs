@@ -333,11 +333,18 @@ impl Run {
         };
         let lower = queue.iter().find(|(_, t)| *t >= time).map_or(max, |(offset, _)| *offset);
         let upper = queue.iter().rev().find(|(_, t)| *t <= time).map_or(min, |(offset, _)| *offset);
-        self.remote.call(move |store, _, _| {
-            assert_eq!(store.offset_by_time(&topic, 0, time, Boundary::Lower), Some(lower), "lower {time}");
-            assert_eq!(store.offset_by_time(&topic, 0, time, Boundary::Upper), Some(upper), "upper {time}");
-        });
-        self.settle();
+        for (boundary, expected) in [(Boundary::Lower, lower), (Boundary::Upper, upper)] {
+            let topic = topic.clone();
+            let answer =
+                self.remote.ask(move |store, io| store.offset_by_time(io, &topic, 0, time, boundary));
+            let mut found = None;
+            self.world.run_until(MINUTE, |_| {
+                found = found.take().or_else(|| answer.try_recv().ok());
+                found.is_some()
+            });
+            let found = found.expect("a question hangs").expect("readable");
+            assert_eq!(found, Some(expected), "{boundary:?} {time}");
+        }
     }
 
     fn step(&mut self, step: &Step) {

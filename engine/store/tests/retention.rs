@@ -14,6 +14,8 @@ use support::bench::*;
 use support::*;
 
 const SEGMENT: u64 = 128 << 10;
+/// Index file of a segment that one run covers: header, entries, table.
+const INDEX: u64 = 3 * 4096;
 const KEPT: Duration = Duration::from_secs(4);
 
 fn retention() -> Retention {
@@ -275,8 +277,9 @@ fn a_crash_at_any_moment_of_a_removal_leaves_a_whole_log() {
 #[test]
 fn a_full_disk_is_cleaned_by_force_and_messages_are_refused_meanwhile() {
     let slowly = || Retention { reserved: 1000 * KEPT, pause: Duration::from_millis(500), ..retention() };
-    let mut bench = Bench::new(3, config_of(slowly()));
-    bench.world.set_disk_capacity(bench.host, 10 * SEGMENT);
+    let config = StoreConfig { index_run_bytes: 1 << 30, ..config_of(slowly()) };
+    let mut bench = Bench::new(3, config);
+    bench.world.set_disk_capacity(bench.host, 10 * (SEGMENT + INDEX));
     bench.fill(0, 190);
     bench.world.run_for(SECOND / 2);
     // Six full segments and the next one made ahead, of ten.
@@ -284,7 +287,7 @@ fn a_full_disk_is_cleaned_by_force_and_messages_are_refused_meanwhile() {
     assert!((7..=8).contains(&used), "{used}");
     assert_eq!(bench.bounds("t", 3), Some((0, 190)), "above 0.75 only what is past its time goes");
     // Others fill the disk.
-    bench.world.set_disk_capacity(bench.host, (used as u64) * SEGMENT + 16_000);
+    bench.world.set_disk_capacity(bench.host, used as u64 * (SEGMENT + INDEX) + 4_000);
     bench.world.run_for(Duration::from_millis(110));
     let error = bench.try_append(&message(999, 10)).expect("refused");
     assert!(matches!(error, AppendError::DiskFull { used, .. } if used > 0.9), "{error}");

@@ -78,8 +78,7 @@ impl Plane {
         if self.store.min_offset(topic, queue_id).is_some_and(|min| min > 0) {
             return false;
         }
-        let first = self.store.entry(topic, queue_id, 0);
-        first
-            .is_none_or(|first| self.store.log_max().since(first.physical_offset.log_offset()) <= YOUNG_BYTES)
+        let first = self.store.queue_start(topic, queue_id);
+        first.is_none_or(|first| self.store.log_max().since(first) <= YOUNG_BYTES)
     }
 }

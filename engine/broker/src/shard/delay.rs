@@ -12,7 +12,7 @@ use std::time::Duration;
 use ringmq_reactor::Monotonic;
 use ringmq_remoting::record::properties::{self, name};
 use ringmq_remoting::record::{RecordDraft, RecordView};
-use ringmq_store::{Arrival, LogOffset, ReadError, RecordRead, Store};
+use ringmq_store::{Arrival, LogOffset, Lookup, ReadError, RecordRead, Store};
 use tracing::{error, warn};
 
 use super::acks::Waiting;
@@ -38,7 +38,9 @@ struct Level {
     reported: i64,
     /// When the message at `next` is due, wall clock ms; `None`: there is none.
     due_ms: Option<u64>,
-    /// Its record is being read from disk.
+    /// `due_ms` (then 0) stands for a message that has to be looked at first.
+    unsure: bool,
+    /// Its record, or its place in the index, is being read from disk.
     reading: bool,
     /// After a failure: not before.
     paused_until: Monotonic,
@@ -63,6 +65,7 @@ impl Delay {
             done: 0,
             reported: 0,
             due_ms: None,
+            unsure: false,
             reading: false,
             paused_until: Monotonic(0),
         };
@@ -79,7 +82,7 @@ impl Delay {
         }
     }
 
-    /// Corrects the progress into what the parking queues hold, and looks at their heads. Once, when everything is loaded.
+    /// Corrects the progress into what the parking queues hold; their heads are looked at next. Once, when everything is loaded.
     pub(crate) fn start(&mut self, store: &Store) {
         for (queue_id, level) in (0..).zip(&mut self.levels) {
             let (Some(min), Some(max)) =
@@ -91,7 +94,7 @@ impl Delay {
             };
             level.next = level.next.clamp(min, max);
             level.done = level.next;
-            level.look(store, queue_id);
+            level.be_unsure();
         }
     }
 
@@ -101,20 +104,8 @@ impl Delay {
             return;
         }
         self.log_min = store.log_min();
-        for (queue_id, level) in (0..).zip(&mut self.levels) {
-            let Some(min) = store.min_offset(SCHEDULE_TOPIC, queue_id) else { continue };
-            if level.next < min {
-                warn!(
-                    level = queue_id + 1,
-                    from = level.next,
-                    to = min,
-                    "delayed messages were removed before they were due"
-                );
-                level.next = min;
-                level.done = level.done.max(min);
-                level.look(store, queue_id);
-            }
-        }
+        // Looking again finds out.
+        self.levels.iter_mut().filter(|level| level.due_ms.is_some()).for_each(Level::be_unsure);
     }
 
     /// A message became visible.
@@ -179,10 +170,10 @@ impl Delay {
 }
 
 impl Level {
-    /// Finds out when the head is due.
-    fn look(&mut self, store: &Store, queue_id: i32) {
-        let entry = store.entry(SCHEDULE_TOPIC, queue_id, self.next);
-        self.due_ms = entry.map(|entry| due_ms(entry.store_timestamp, self.delay_ms));
+    /// The message at `next` has to be looked at.
+    fn be_unsure(&mut self) {
+        self.due_ms = Some(0);
+        self.unsure = true;
     }
 }
 
@@ -213,8 +204,11 @@ impl Plane {
             let queue_id = i32::try_from(index).expect("at most 64 levels");
             while left > 0 {
                 let level = &self.delay.levels[index];
-                let is_due = level.due_ms.is_some_and(|due| due <= wall_ms);
-                if !is_due || level.reading || level.paused_until > now {
+                if level.reading || level.paused_until > now || level.unsure && !self.look(wire, queue_id) {
+                    break;
+                }
+                let level = &self.delay.levels[index];
+                if !level.due_ms.is_some_and(|due| due <= wall_ms) {
                     break;
                 }
                 let next = level.next;
@@ -224,7 +218,7 @@ impl Plane {
                 match outcome {
                     Outcome::Delivered => {
                         level.next += 1;
-                        level.look(&self.store, queue_id);
+                        level.be_unsure();
                     }
                     Outcome::Dropped => {
                         level.next += 1;
@@ -232,7 +226,7 @@ impl Plane {
                         if level.done == next {
                             level.done = next + 1;
                         }
-                        level.look(&self.store, queue_id);
+                        level.be_unsure();
                         self.report_soon(now);
                     }
                     Outcome::Reading => level.reading = true,
@@ -242,11 +236,60 @@ impl Plane {
         }
     }
 
+    /// Finds out when a level's head is due; `false`: not now.
+    fn look(&mut self, wire: &mut Wire<'_>, queue_id: i32) -> bool {
+        let level = self.delay.level_mut(queue_id + 1).expect("a level that is looked at exists");
+        match self.store.entry(wire.io, SCHEDULE_TOPIC, queue_id, level.next) {
+            Lookup::Ready(entry) => {
+                let min = self.store.min_offset(SCHEDULE_TOPIC, queue_id).unwrap_or(0);
+                if level.next < min {
+                    warn!(
+                        level = queue_id + 1,
+                        from = level.next,
+                        to = min,
+                        "delayed messages were removed before they were due"
+                    );
+                    (level.next, level.done) = (min, level.done.max(min));
+                    return false;
+                }
+                if entry.is_none() && Some(level.next) < self.store.max_offset(SCHEDULE_TOPIC, queue_id) {
+                    // Removed, and the queue is about to learn where it begins.
+                    level.paused_until = wire.io.now() + PAUSE;
+                    return false;
+                }
+                level.due_ms = entry.map(|entry| due_ms(entry.store_timestamp, level.delay_ms));
+                level.unsure = false;
+                true
+            }
+            Lookup::Wait(ticket) => {
+                level.reading = true;
+                self.cold.insert(ticket, Cold::Delay(queue_id + 1));
+                false
+            }
+            Lookup::Failed(error) => {
+                warn!(level = queue_id + 1, %error, "a delayed message cannot be looked at; trying again");
+                level.paused_until = wire.io.now() + PAUSE;
+                false
+            }
+        }
+    }
+
     fn deliver(&mut self, wire: &mut Wire<'_>, queue_id: i32, offset: i64) -> Outcome {
         let level = queue_id + 1;
-        let Some(entry) = self.store.entry(SCHEDULE_TOPIC, queue_id, offset) else {
-            warn!(level, offset, "a delayed message was deleted before it was due");
-            return Outcome::Dropped;
+        let entry = match self.store.entry(wire.io, SCHEDULE_TOPIC, queue_id, offset) {
+            Lookup::Ready(Some(entry)) => entry,
+            Lookup::Ready(None) => {
+                warn!(level, offset, "a delayed message was deleted before it was due");
+                return Outcome::Dropped;
+            }
+            Lookup::Wait(ticket) => {
+                self.cold.insert(ticket, Cold::Delay(level));
+                return Outcome::Reading;
+            }
+            Lookup::Failed(error) => {
+                warn!(level, offset, %error, "a delayed message has to wait longer");
+                return Outcome::Refused;
+            }
         };
         let record = match self.store.record_at(wire.io, entry.physical_offset) {
             RecordRead::Ready(record) => record,

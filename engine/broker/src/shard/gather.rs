@@ -3,25 +3,67 @@
 use std::sync::Arc;
 
 use ringmq_reactor::Monotonic;
-use ringmq_store::{Boundary, KeyQuery, Store};
+use ringmq_store::{Boundary, KeyQuery, Lookup, ReadTicket, Store};
+use rustc_hash::FxHashMap;
 
 use super::acks::Waiting;
 use super::by_key::KeyedWork;
-use super::plane::Plane;
+use super::plane::{Cold, Plane};
 use super::wire::Wire;
 use crate::message::{
     Answer, ConsumeQueueStats, ConsumeSpan, Question, QueueOffset, QueueStats, ResetTarget, ShardMessage,
     ShardRuntime,
 };
 
+/// A question whose answer needs parts of the queue index that have to be read first. It is asked again with each part that has come;
+/// what was learnt is kept, so that every part is read once.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    id: u64,
+    question: Question,
+    times: Times,
+}
+
+/// Store times that were learnt: (topic, queue, offset).
+type Times = FxHashMap<(Arc<str>, i32, i64), Option<i64>>;
+
 impl Plane {
+    /// Asks again.
+    pub(crate) fn gather(&mut self, wire: &mut Wire<'_>, gathering: Gathering) {
+        let Gathering { id, question, mut times } = gathering;
+        let now = wire.io.now();
+        let answer = match &question {
+            Question::ConsumeStats { group, topics } => {
+                self.consume_stats(wire, &mut times, group, topics.as_deref())
+            }
+            Question::ConsumeSpans { group, topic } => {
+                self.consume_spans(wire, &mut times, group, topic).map(Answer::ConsumeSpans)
+            }
+            Question::ResetOffsets { group, topic, queue_id, target, force } => {
+                self.reset_offsets(wire, &mut times, group, topic, *queue_id, *target, *force).map(|moved| {
+                    self.report_soon(now);
+                    Answer::Offsets(moved)
+                })
+            }
+            question => unreachable!("{question:?} needs nothing from disk"),
+        };
+        match answer {
+            Ok(answer) => {
+                let coordination = self.owner.coordination();
+                wire.post.mail(wire.io, coordination, ShardMessage::Answer { id, answer });
+            }
+            Err(ticket) => {
+                self.cold.insert(ticket, Cold::Gather(Box::new(Gathering { id, question, times })));
+            }
+        }
+    }
+
     pub(crate) fn question(&mut self, wire: &mut Wire<'_>, id: u64, question: Question) {
         let now = wire.io.now();
         let answer = match question {
             Question::TopicStats { topic } => Answer::TopicStats(self.topic_stats(&topic)),
-            Question::ConsumeStats { group, topics } => self.consume_stats(now, &group, topics.as_deref()),
-            Question::ConsumeSpans { group, topic } => {
-                Answer::ConsumeSpans(self.consume_spans(&group, &topic, wire.io.wall_ms()))
+            Question::ConsumeStats { .. } | Question::ConsumeSpans { .. } | Question::ResetOffsets { .. } => {
+                return self.gather(wire, Gathering { id, question, times: Times::default() });
             }
             Question::CleanExpired => {
                 self.store.clean_expired();
@@ -42,11 +84,6 @@ impl Plane {
                 self.offsets.delete_group(&group);
                 self.stats.forget(&group);
                 Answer::Done
-            }
-            Question::ResetOffsets { group, topic, queue_id, target, force } => {
-                let moved = self.reset_offsets(&group, &topic, queue_id, target, force);
-                self.report_soon(now);
-                Answer::Offsets(moved)
             }
             Question::CloneOffsets { from, to, topic } => {
                 self.offsets.clone_group(&from, &to, topic.as_deref());
@@ -70,20 +107,54 @@ impl Plane {
         (min, self.store.max_offset(topic, queue_id).unwrap_or(min))
     }
 
-    fn store_time(&self, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
-        self.store.entry(topic, queue_id, offset).map(|entry| entry.store_timestamp)
+    /// Store time of a message; `None` if there is none. The error: what has to be waited for.
+    fn store_time(
+        &mut self,
+        wire: &mut Wire<'_>,
+        times: &mut Times,
+        topic: &Arc<str>,
+        queue_id: i32,
+        offset: i64,
+    ) -> Result<Option<i64>, ReadTicket> {
+        let (min, max) = self.bounds(topic, queue_id);
+        if !(min..max).contains(&offset) {
+            return Ok(None);
+        }
+        if offset == max - 1 {
+            return Ok(self.store.newest_store_time(topic, queue_id));
+        }
+        let key = (Arc::clone(topic), queue_id, offset);
+        if let Some(time) = times.get(&key) {
+            return Ok(*time);
+        }
+        let time = match self.store.entry(wire.io, topic, queue_id, offset) {
+            Lookup::Ready(entry) => entry.map(|entry| entry.store_timestamp),
+            Lookup::Wait(ticket) => return Err(ticket),
+            Lookup::Failed(error) => {
+                tracing::warn!(%topic, queue_id, offset, %error, "a time for statistics could not be read");
+                None
+            }
+        };
+        times.insert(key, time);
+        Ok(time)
     }
 
     fn topic_stats(&self, topic: &str) -> Vec<QueueStats> {
         let stats = |queue_id| {
             let (min_offset, max_offset) = self.bounds(topic, queue_id);
-            let last_update_ms = self.store_time(topic, queue_id, max_offset - 1).unwrap_or(0);
+            let last_update_ms = self.store.newest_store_time(topic, queue_id).unwrap_or(0);
             QueueStats { queue_id, min_offset, max_offset, last_update_ms }
         };
         self.own_queues(topic).into_iter().map(stats).collect()
     }
 
-    fn consume_stats(&mut self, now: Monotonic, group: &str, topics: Option<&[Arc<str>]>) -> Answer {
+    fn consume_stats(
+        &mut self,
+        wire: &mut Wire<'_>,
+        times: &mut Times,
+        group: &str,
+        topics: Option<&[Arc<str>]>,
+    ) -> Result<Answer, ReadTicket> {
         let topics: Vec<Arc<str>> = match topics {
             Some(topics) => topics.to_vec(),
             None => {
@@ -96,40 +167,50 @@ impl Plane {
         let mut queues = Vec::new();
         let mut tps = 0.0;
         for topic in &topics {
-            tps += self.stats.group_get_tps(now, topic, group);
-            queues.extend(self.own_queues(topic).into_iter().map(|queue_id| {
+            tps += self.stats.group_get_tps(wire.io.now(), topic, group);
+            for queue_id in self.own_queues(topic) {
                 let position = self.offsets.get(group, topic, queue_id);
                 let consumer_offset = position.and_then(|p| p.committed).unwrap_or(0);
-                ConsumeQueueStats {
+                let pull_offset = position.and_then(|p| p.pulled).unwrap_or(0);
+                let last_time = self.store_time(wire, times, topic, queue_id, consumer_offset - 1)?;
+                queues.push(ConsumeQueueStats {
                     topic: Arc::clone(topic),
                     queue_id,
                     broker_offset: self.bounds(topic, queue_id).1,
                     consumer_offset,
-                    pull_offset: position.and_then(|p| p.pulled).unwrap_or(0),
-                    last_timestamp_ms: self.store_time(topic, queue_id, consumer_offset - 1).unwrap_or(0),
-                }
-            }));
+                    pull_offset,
+                    last_timestamp_ms: last_time.unwrap_or(0),
+                });
+            }
         }
-        Answer::ConsumeStats { queues, tps }
+        Ok(Answer::ConsumeStats { queues, tps })
     }
 
-    fn consume_spans(&self, group: &str, topic: &str, wall_ms: u64) -> Vec<ConsumeSpan> {
-        let span = |queue_id| {
+    fn consume_spans(
+        &mut self,
+        wire: &mut Wire<'_>,
+        times: &mut Times,
+        group: &str,
+        topic: &Arc<str>,
+    ) -> Result<Vec<ConsumeSpan>, ReadTicket> {
+        let wall_ms = wire.io.wall_ms();
+        let mut spans = Vec::new();
+        for queue_id in self.own_queues(topic) {
             let (min, max) = self.bounds(topic, queue_id);
-            let time = |offset| self.store_time(topic, queue_id, offset);
-            let min_ms = time(min)?;
+            let Some(min_ms) = self.store_time(wire, times, topic, queue_id, min)? else { continue };
             let committed = self.offsets.get(group, topic, queue_id).and_then(|p| p.committed).unwrap_or(0);
-            let waiting_since = time(committed.max(min)).map(|t| u64::try_from(t).unwrap_or(0));
-            Some(ConsumeSpan {
+            let waiting_since = self.store_time(wire, times, topic, queue_id, committed.max(min))?;
+            let waiting_since = waiting_since.map(|t| u64::try_from(t).unwrap_or(0));
+            spans.push(ConsumeSpan {
                 queue_id,
                 min_ms,
-                max_ms: time(max - 1).unwrap_or(min_ms),
-                consumed_ms: time(committed - 1).unwrap_or(min_ms),
+                max_ms: self.store_time(wire, times, topic, queue_id, max - 1)?.unwrap_or(min_ms),
+                consumed_ms: self.store_time(wire, times, topic, queue_id, committed - 1)?.unwrap_or(min_ms),
                 delay_ms: i64::try_from(waiting_since.map_or(0, |t| wall_ms.saturating_sub(t)))
                     .unwrap_or(i64::MAX),
-            })
-        };
-        self.own_queues(topic).into_iter().filter_map(span).collect()
+            });
+        }
+        Ok(spans)
     }
 
     fn group_offsets(&self, group: &str, topic: Option<&str>) -> Vec<QueueOffset> {
@@ -191,27 +272,32 @@ impl Plane {
         wire.post.mail(wire.io, coordination, ShardMessage::Answer { id, answer: Answer::Done });
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the question's fields, and what it is answered with")]
     fn reset_offsets(
         &mut self,
+        wire: &mut Wire<'_>,
+        times: &mut Times,
         group: &Arc<str>,
         topic: &Arc<str>,
         queue_id: Option<i32>,
         target: ResetTarget,
         force: bool,
-    ) -> Vec<QueueOffset> {
-        let queues =
-            self.own_queues(topic).into_iter().filter(|&queue| queue_id.is_none_or(|only| only == queue));
-        let mut moved = Vec::new();
-        for queue_id in queues {
+    ) -> Result<Vec<QueueOffset>, ReadTicket> {
+        let mut targets = Vec::new();
+        let queues = self.own_queues(topic).into_iter();
+        for queue_id in queues.filter(|&queue| queue_id.is_none_or(|only| only == queue)) {
             let (min, max) = self.bounds(topic, queue_id);
             let offset = match target {
                 ResetTarget::Offset(offset) if (min..=max + 1).contains(&offset) => offset,
                 ResetTarget::Offset(_) => continue,
-                ResetTarget::Time(time) => {
-                    self.store.offset_by_time(topic, queue_id, time, Boundary::Lower).unwrap_or(0)
-                }
+                ResetTarget::Time(time) => self.offset_at(wire, times, topic, queue_id, time)?,
                 ResetTarget::Max => max,
             };
+            targets.push((queue_id, offset));
+        }
+        // Nothing is moved before everything is known.
+        let mut moved = Vec::new();
+        for (queue_id, offset) in targets {
             let committed = self.offsets.get(group, topic, queue_id).and_then(|p| p.committed);
             if !force && committed.is_some_and(|committed| committed < offset) {
                 continue;
@@ -219,6 +305,31 @@ impl Plane {
             self.offsets.reset(group, topic, queue_id, offset);
             moved.push(QueueOffset { group: Arc::clone(group), topic: Arc::clone(topic), queue_id, offset });
         }
-        moved
+        Ok(moved)
+    }
+
+    /// The first message of a queue that was stored at `time` or later. Kept in `times` by the time: there is one for a question.
+    fn offset_at(
+        &mut self,
+        wire: &mut Wire<'_>,
+        times: &mut Times,
+        topic: &Arc<str>,
+        queue_id: i32,
+        time: i64,
+    ) -> Result<i64, ReadTicket> {
+        let key = (Arc::clone(topic), queue_id, time);
+        if let Some(offset) = times.get(&key) {
+            return Ok(offset.unwrap_or(0));
+        }
+        let offset = match self.store.offset_by_time(wire.io, topic, queue_id, time, Boundary::Lower) {
+            Lookup::Ready(offset) => offset.unwrap_or(0),
+            Lookup::Wait(ticket) => return Err(ticket),
+            Lookup::Failed(error) => {
+                tracing::error!(%topic, queue_id, time, %error, "an offset could not be found by time; the oldest is taken");
+                self.bounds(topic, queue_id).0
+            }
+        };
+        times.insert(key, Some(offset));
+        Ok(offset)
     }
 }

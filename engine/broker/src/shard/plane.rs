@@ -23,12 +23,13 @@ use rustc_hash::FxHashMap;
 use super::acks::Acks;
 use super::by_key::KeyedWork;
 use super::delay::Delay;
+use super::gather::Gathering;
 use super::incoming::Incoming;
 use super::long_poll::HeldPulls;
 use super::offsets::Offsets;
 use super::properties::Stamp;
 use super::pull::Pull;
-use super::query::View;
+use super::query::{Search, View};
 use super::retention::retention_of;
 use super::send_back::SendBack;
 use super::stats::Stats;
@@ -49,6 +50,8 @@ pub(crate) enum Cold {
     SendBack(Box<SendBack>),
     View(View),
     Keyed(Box<KeyedWork>),
+    Search(Box<Search>),
+    Gather(Box<Gathering>),
     /// The level's next message.
     Delay(i32),
 }
@@ -213,6 +216,8 @@ impl Plane {
                 Some(Cold::SendBack(work)) => self.run_send_back(wire, *work),
                 Some(Cold::View(view)) => self.run_view(wire, view),
                 Some(Cold::Keyed(work)) => self.run_keyed(wire, *work),
+                Some(Cold::Search(search)) => self.run_search(wire, *search),
+                Some(Cold::Gather(gathering)) => self.gather(wire, *gathering),
                 Some(Cold::Delay(level)) => self.delay.read_completed(level),
                 None => {}
             }

@@ -3,7 +3,7 @@
 use ringmq_remoting::FieldValue;
 use ringmq_remoting::code::response;
 use ringmq_remoting::request::{GetMaxOffsetHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader};
-use ringmq_store::{Boundary, PhysicalOffset, ReadError, RecordRead};
+use ringmq_store::{Boundary, Lookup, PhysicalOffset, ReadError, RecordRead};
 
 use super::incoming::Incoming;
 use super::plane::{Cold, Plane, Served};
@@ -14,6 +14,25 @@ use super::wire::{Answer, Caller, OVERLOAD, Wire};
 pub(crate) struct View {
     caller: Caller,
     offset: PhysicalOffset,
+}
+
+/// A question to the queue index.
+#[derive(Debug)]
+pub(crate) struct Search {
+    caller: Caller,
+    topic: String,
+    queue_id: i32,
+    kind: SearchKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum SearchKind {
+    ByTime {
+        timestamp: i64,
+        boundary: Boundary,
+    },
+    /// The store time of the oldest message.
+    Earliest,
 }
 
 impl Plane {
@@ -50,8 +69,8 @@ impl Plane {
         }
         let is_upper = header.boundary_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("UPPER"));
         let boundary = if is_upper { Boundary::Upper } else { Boundary::Lower };
-        let offset = self.store.offset_by_time(topic, queue_id, header.timestamp, boundary).unwrap_or(0);
-        answer_offset(wire, &incoming.caller, offset);
+        let kind = SearchKind::ByTime { timestamp: header.timestamp, boundary };
+        self.run_search(wire, Search { caller: incoming.caller, topic: topic.to_string(), queue_id, kind });
         Ok(())
     }
 
@@ -61,9 +80,36 @@ impl Plane {
         if self.pass_on(wire, incoming, &header.topic, header.queue_id) {
             return Ok(());
         }
-        let time = self.store.earliest_store_time(&header.topic, header.queue_id).unwrap_or(-1);
-        wire.answer(&incoming.caller, Answer::success(&[("timestamp", FieldValue::Int(time))]));
+        let (topic, queue_id) = (header.topic.to_string(), header.queue_id);
+        self.run_search(
+            wire,
+            Search { caller: incoming.caller, topic, queue_id, kind: SearchKind::Earliest },
+        );
         Ok(())
+    }
+
+    /// Asks the index, now or when the part of it that is needed has come from disk.
+    pub(crate) fn run_search(&mut self, wire: &mut Wire<'_>, search: Search) {
+        let Search { caller, topic, queue_id, kind } = &search;
+        let (found, name, nothing) = match *kind {
+            SearchKind::ByTime { timestamp, boundary } => {
+                (self.store.offset_by_time(wire.io, topic, *queue_id, timestamp, boundary), "offset", 0)
+            }
+            SearchKind::Earliest => {
+                (self.store.earliest_store_time(wire.io, topic, *queue_id), "timestamp", -1)
+            }
+        };
+        match found {
+            Lookup::Ready(found) => {
+                let value = FieldValue::Int(found.unwrap_or(nothing));
+                wire.answer(caller, Answer::success(&[(name, value)]));
+            }
+            Lookup::Wait(ticket) => {
+                self.cold.insert(ticket, Cold::Search(Box::new(search)));
+            }
+            Lookup::Failed(ReadError::Busy) => wire.refuse(caller, response::SYSTEM_BUSY, OVERLOAD),
+            Lookup::Failed(error) => wire.refuse(caller, response::SYSTEM_ERROR, &error.to_string()),
+        }
     }
 
     /// VIEW_MESSAGE_BY_ID (33): the shard is part of the offset.

@@ -1,33 +1,67 @@
-//! One queue of the index.
+//! One queue of the index: where it begins and ends, and its newest entries.
+//!
+//! ```text
+//!   min            in memory                      visible        next
+//!    │ …… runs …… │ in runs, kept for the tail │ not in runs yet │ not acknowledged │
+//!                                            indexed
+//! ```
+//! Without entries in memory a queue is one small struct: what a queue costs that is not written to.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Entry;
-use super::chunk::Chunk;
+use super::format::Row;
+use super::recent::Recent;
 use crate::offset::LogOffset;
-use crate::read::Boundary;
 
 pub(crate) struct Queue {
     topic: Arc<str>,
     queue_id: i32,
+    min: i64,
     /// Readers see offsets below this; entries from here on are appended and not acknowledged.
     visible: i64,
-    /// Log position of the record that says where the queue ends; 0: there is none.
-    end_written_at: LogOffset,
-    full: VecDeque<Chunk>,
-    last: Chunk,
+    next: i64,
+    /// Entries below are in durable runs.
+    indexed: i64,
+    /// Store time of the newest of those; 0 if there is none.
+    indexed_time: i64,
+    /// Log offset of its first record: tells it from another life of the same name.
+    born: LogOffset,
+    /// Log offset of the newest record that says where it ends: a message, or a list of queue ends.
+    known_at: LogOffset,
+    recent: Option<Box<Recent>>,
 }
 
 impl Queue {
-    pub fn new(topic: Arc<str>, queue_id: i32, first: i64) -> Self {
+    /// A queue whose first message comes at `first` and starts at `born` in the log.
+    pub fn new(topic: Arc<str>, queue_id: i32, first: i64, born: LogOffset) -> Self {
         Self {
             topic,
             queue_id,
+            min: first,
             visible: first,
-            end_written_at: LogOffset(0),
-            full: VecDeque::new(),
-            last: Chunk::new(first),
+            next: first,
+            indexed: first,
+            indexed_time: 0,
+            born,
+            known_at: LogOffset(0),
+            recent: None,
+        }
+    }
+
+    /// A queue as the newest run knows it: everything is in runs.
+    pub fn from_run(topic: Arc<str>, row: &Row<'_>) -> Self {
+        Self {
+            topic,
+            queue_id: row.queue_id,
+            min: row.min,
+            visible: row.end(),
+            next: row.end(),
+            indexed: row.end(),
+            indexed_time: row.newest_time,
+            born: row.born,
+            known_at: row.known_at,
+            recent: None,
         }
     }
 
@@ -39,9 +73,13 @@ impl Queue {
         self.queue_id
     }
 
+    pub fn born(&self) -> LogOffset {
+        self.born
+    }
+
     /// Offset of the oldest entry (of the next one, if there is none).
     pub fn min_offset(&self) -> i64 {
-        self.full.front().unwrap_or(&self.last).first()
+        self.min
     }
 
     /// One past the newest visible offset.
@@ -49,37 +87,64 @@ impl Queue {
         self.visible
     }
 
-    /// What the next message gets.
-    pub fn next_offset(&self) -> i64 {
-        self.last.end()
-    }
-
-    pub fn entry_count(&self) -> u64 {
-        (self.next_offset() - self.min_offset()).cast_unsigned()
-    }
-
-    /// Adds the next entry; gives its offset.
-    pub fn push(&mut self, entry: Entry) -> i64 {
-        let offset = self.next_offset();
-        if !self.last.push(&entry) {
-            let mut chunk = Chunk::new(offset);
-            let fits = chunk.push(&entry);
-            assert!(fits, "an empty chunk takes any entry");
-            self.full.push_back(std::mem::replace(&mut self.last, chunk));
-        }
-        offset
-    }
-
-    /// Whether recovery would know the queue's end without what lies below `log_min`.
+    /// Whether the log says where the queue ends without what lies below `log_min`.
     pub fn is_known_beyond(&self, log_min: LogOffset) -> bool {
-        let next = self.next_offset();
-        let newest = self.entry(next - 1).map(|entry| entry.offset);
-        next == 0 || newest.is_some_and(|at| at >= log_min) || self.end_written_at >= log_min
+        self.next == 0 || self.known_at >= log_min
     }
 
     /// The record at `at` says where the queue ends.
     pub fn end_is_written_at(&mut self, at: LogOffset) {
-        self.end_written_at = at;
+        self.known_at = self.known_at.max(at);
+    }
+
+    /// See [`Queue::is_known_beyond`].
+    pub fn known_at(&self) -> LogOffset {
+        self.known_at
+    }
+
+    /// What the next message gets.
+    pub fn next_offset(&self) -> i64 {
+        self.next
+    }
+
+    /// Entries below are in durable runs.
+    pub fn indexed(&self) -> i64 {
+        self.indexed
+    }
+
+    /// Store time of the newest entry that is in a run; 0 if there is none.
+    pub fn indexed_time(&self) -> i64 {
+        self.indexed_time
+    }
+
+    pub fn entry_count(&self) -> u64 {
+        (self.next - self.min).cast_unsigned()
+    }
+
+    /// Offset of the oldest entry in memory (of the next one, if there is none).
+    pub fn memory_first(&self) -> i64 {
+        self.recent.as_ref().map_or(self.next, |recent| recent.first())
+    }
+
+    pub fn memory_entries(&self) -> u64 {
+        (self.next - self.memory_first()).cast_unsigned()
+    }
+
+    /// Store time of the newest visible entry, ms; 0 if there is none.
+    pub fn newest_time(&self) -> i64 {
+        if self.visible == self.min {
+            return 0;
+        }
+        self.entry(self.visible - 1).map_or(self.indexed_time, |entry| entry.store_timestamp)
+    }
+
+    /// Adds the next entry; gives its offset.
+    pub fn push(&mut self, entry: Entry) -> i64 {
+        let offset = self.next;
+        self.known_at = entry.offset;
+        self.recent.get_or_insert_with(|| Box::new(Recent::new(offset))).push(&entry);
+        self.next += 1;
+        offset
     }
 
     /// Entries below `to` can be read from now on.
@@ -87,57 +152,63 @@ impl Queue {
     /// # Panics
     /// If that would hide entries again or show what is not there.
     pub fn reveal(&mut self, to: i64) {
-        assert!(
-            self.visible <= to && to <= self.next_offset(),
-            "{} → {to} of {}",
-            self.visible,
-            self.next_offset()
-        );
+        assert!(self.visible <= to && to <= self.next, "{} → {to} of {}", self.visible, self.next);
         self.visible = to;
     }
 
-    /// The entry at an offset, visible or not.
+    /// The entry at an offset, visible or not, if it is in memory.
     pub fn entry(&self, offset: i64) -> Option<Entry> {
-        if offset >= self.last.first() {
-            return self.last.get(offset);
-        }
-        let place = self.full.partition_point(|chunk| chunk.end() <= offset);
-        self.full.get(place)?.get(offset)
+        self.recent.as_ref()?.get(offset)
     }
 
-    /// The entry at a visible offset.
-    pub fn visible_entry(&self, offset: i64) -> Option<Entry> {
-        if offset < self.visible { self.entry(offset) } else { None }
+    /// Entries that are not in a run and whose records start below `to`.
+    pub fn count_below(&self, to: LogOffset) -> u32 {
+        let end = self.first_where(self.indexed, self.next, |entry| entry.offset >= to);
+        u32::try_from(end - self.indexed).expect("a segment has fewer than 2^32 records")
     }
 
-    /// Drops the entries whose records start below `log_min`. A queue that loses all of them keeps its place: min is then max.
-    pub fn forget_below(&mut self, log_min: LogOffset) {
-        let first_kept = self.first_where(|entry| entry.offset >= log_min).min(self.visible);
-        while self.full.front().is_some_and(|chunk| chunk.end() <= first_kept) {
-            self.full.pop_front();
+    /// The next `count` entries are in a durable run now; those whose records start below `keep_from` leave memory. Gives how many did.
+    pub fn mark_indexed(&mut self, count: u32, keep_from: LogOffset) -> u64 {
+        if count > 0 {
+            let last = self.entry(self.indexed + i64::from(count) - 1);
+            self.indexed_time = last.expect("what is not in a run is in memory").store_timestamp;
+            self.indexed += i64::from(count);
         }
-        self.full.front_mut().unwrap_or(&mut self.last).drop_below(first_kept);
+        let first = self.memory_first();
+        if first < self.indexed {
+            let kept = self.first_where(first, self.indexed, |entry| entry.offset >= keep_from);
+            self.release(kept);
+            return (kept - first).cast_unsigned();
+        }
+        0
     }
 
-    /// Search by store time among visible entries, clamped to [min, max].
-    /// Store times never go back within a log, so bisection is exact.
-    pub fn offset_by_time(&self, timestamp: i64, boundary: Boundary) -> i64 {
-        let (min, max) = (self.min_offset(), self.visible);
-        if min == max {
-            return min;
-        }
-        match boundary {
-            Boundary::Lower => self.first_where(|entry| entry.store_timestamp >= timestamp),
-            Boundary::Upper => (self.first_where(|entry| entry.store_timestamp > timestamp) - 1).max(min),
+    fn release(&mut self, kept: i64) {
+        if kept == self.next {
+            self.recent = None;
+        } else if let Some(recent) = &mut self.recent {
+            recent.drop_below(kept);
         }
     }
 
-    /// The smallest visible offset whose entry is `late`, max offset if none is. `late` must be monotone.
-    fn first_where(&self, late: impl Fn(&Entry) -> bool) -> i64 {
-        let (mut low, mut high) = (self.min_offset(), self.visible);
+    /// Messages below `min` are gone; gives how many entries left memory. A queue that loses all of them keeps its place: min is then
+    /// max.
+    pub fn raise_min(&mut self, min: i64) -> u64 {
+        self.min = self.min.max(min.min(self.visible));
+        let first = self.memory_first();
+        if first < self.min {
+            self.release(self.min);
+            self.indexed = self.indexed.max(self.min);
+        }
+        (self.memory_first() - first).cast_unsigned()
+    }
+
+    /// The smallest offset from `low` on, below `high`, whose entry is `late`; `high` if none is. All of them are in memory, and
+    /// `late` is monotone.
+    pub fn first_where(&self, mut low: i64, mut high: i64, late: impl Fn(&Entry) -> bool) -> i64 {
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.entry(middle).expect("offsets between min and max have entries");
+            let entry = self.entry(middle).expect("offsets that are asked for are in memory");
             if late(&entry) {
                 high = middle;
             } else {
@@ -152,87 +223,65 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn queue(first: i64, times: &[i64]) -> Queue {
-        let mut queue = Queue::new(Arc::from("t"), 0, first);
-        for (i, time) in times.iter().enumerate() {
-            let entry = Entry {
-                offset: LogOffset(i as u64 * 100),
+    fn queue(first: i64, count: u64) -> Queue {
+        let mut queue = Queue::new(Arc::from("t"), 0, first, LogOffset(0));
+        for i in 0..count {
+            let store_timestamp = i.cast_signed();
+            queue.push(Entry {
+                offset: LogOffset(i * 100),
                 bytes: 100,
                 crc: 0,
                 tags_code: 0,
-                store_timestamp: *time,
-            };
-            queue.push(entry);
+                store_timestamp,
+            });
         }
         queue.reveal(queue.next_offset());
         queue
     }
 
-    #[track_caller]
-    fn check_time(times: &[i64], timestamp: i64, lower: i64, upper: i64) {
-        let queue = queue(10, times);
-        assert_eq!(queue.offset_by_time(timestamp, Boundary::Lower), lower, "lower");
-        assert_eq!(queue.offset_by_time(timestamp, Boundary::Upper), upper, "upper");
+    #[test]
+    fn what_is_in_runs_leaves_memory_and_the_tail_stays() {
+        let mut queue = queue(3, 5000);
+        assert_eq!(queue.count_below(LogOffset(120_050)), 1201);
+        assert_eq!(queue.mark_indexed(1201, LogOffset(100_000)), 1000);
+        assert_eq!((queue.indexed(), queue.indexed_time(), queue.memory_first()), (1204, 1200, 1003));
+        assert_eq!((queue.min_offset(), queue.max_offset(), queue.next_offset()), (3, 5003, 5003));
+        assert_eq!(queue.entry(1002), None);
+        assert_eq!(queue.entry(1003).expect("kept").offset, LogOffset(100_000));
+        assert_eq!(queue.count_below(LogOffset(120_050)), 0);
+        // Nothing new, but the tail has moved on.
+        assert_eq!(queue.mark_indexed(0, LogOffset(1 << 40)), 201);
+        assert_eq!(queue.memory_first(), 1204);
+        assert_eq!(queue.mark_indexed(queue.count_below(LogOffset(1 << 40)), LogOffset(1 << 40)), 3799);
+        assert_eq!((queue.memory_first(), queue.memory_entries()), (5003, 0));
+        assert!(queue.recent.is_none(), "a queue at rest has no heap of its own");
+        assert_eq!((queue.newest_time(), queue.entry_count()), (4999, 5000));
+        assert!(size_of::<Queue>() <= 88, "{}", size_of::<Queue>());
     }
 
     #[test]
-    fn search_by_time_is_exact_at_both_bounds() {
-        let times = [100, 200, 200, 200, 300];
-        check_time(&times, 50, 10, 10);
-        check_time(&times, 100, 10, 10);
-        check_time(&times, 150, 11, 10);
-        check_time(&times, 200, 11, 13);
-        check_time(&times, 250, 14, 13);
-        check_time(&times, 300, 14, 14);
-        check_time(&times, 301, 15, 14);
-        check_time(&times, i64::MAX, 15, 14);
-        check_time(&times, i64::MIN, 10, 10);
-        check_time(&[], 100, 10, 10);
-    }
-
-    #[test]
-    fn entries_are_found_across_chunks() {
-        let times: Vec<i64> = (0..5000).collect();
-        let mut queue = queue(3, &times);
-        // A gap of more than 4 GiB starts a chunk of its own.
+    fn a_queue_that_loses_everything_keeps_its_place() {
+        let mut queue = queue(3, 5000);
+        assert_eq!(queue.raise_min(0), 0);
+        assert_eq!(queue.raise_min(1204), 1201);
+        assert_eq!((queue.min_offset(), queue.max_offset(), queue.entry_count()), (1204, 5003, 3799));
+        assert_eq!((queue.entry(1203), queue.newest_time()), (None, 4999));
+        queue.raise_min(i64::MAX);
+        assert_eq!((queue.min_offset(), queue.max_offset(), queue.next_offset()), (5003, 5003, 5003));
+        assert_eq!((queue.newest_time(), queue.count_below(LogOffset(u64::MAX))), (0, 0));
         queue.push(Entry {
             offset: LogOffset(1 << 40),
-            bytes: 1,
+            bytes: 9,
             crc: 0,
-            tags_code: 9,
-            store_timestamp: 6000,
+            tags_code: 0,
+            store_timestamp: 9999,
         });
-        assert_eq!((queue.min_offset(), queue.max_offset(), queue.next_offset()), (3, 5003, 5004));
-        for offset in 3..5003 {
-            let entry = queue.visible_entry(offset).expect("present");
-            assert_eq!(entry.store_timestamp, offset - 3);
-            assert_eq!(entry.offset, LogOffset((offset - 3).cast_unsigned() * 100));
-        }
-        assert_eq!(queue.visible_entry(2), None);
-        assert_eq!(queue.visible_entry(5003), None, "not revealed");
-        assert_eq!(queue.entry(5003).expect("pushed").tags_code, 9);
-        assert_eq!(queue.entry(5004), None);
-    }
-
-    #[test]
-    fn what_the_log_forgets_the_queue_forgets() {
-        let times: Vec<i64> = (0..5000).collect();
-        let mut queue = queue(3, &times);
-        queue.forget_below(LogOffset(0));
-        assert_eq!(queue.min_offset(), 3);
-        queue.forget_below(LogOffset(120_050));
-        assert_eq!((queue.min_offset(), queue.max_offset(), queue.entry_count()), (1204, 5003, 3799));
-        assert_eq!(queue.visible_entry(1203), None);
-        assert_eq!(queue.visible_entry(1204).expect("kept").offset, LogOffset(120_100));
-        assert_eq!(queue.visible_entry(5002).expect("kept").store_timestamp, 4999);
-        queue.forget_below(LogOffset(1 << 40));
-        assert_eq!((queue.min_offset(), queue.max_offset(), queue.next_offset()), (5003, 5003, 5003));
-        assert_eq!(queue.offset_by_time(0, Boundary::Lower), 5003);
+        assert_eq!(queue.count_below(LogOffset(u64::MAX)), 1);
     }
 
     #[test]
     #[should_panic(expected = "5 → 4")]
     fn what_was_visible_stays_visible() {
-        queue(0, &[1, 2, 3, 4, 5]).reveal(4);
+        queue(0, 5).reveal(4);
     }
 }

@@ -8,9 +8,12 @@ use ringmq_remoting::record::RecordView;
 use super::reader::SegmentReader;
 use super::walk::{Invalid, Step, step};
 use super::{FoundSegment, Times};
+use crate::ages::Ages;
 use crate::config::{StoreConfig, TagsCodeOf};
 use crate::deletion::DELETED_TOPIC_RECORDS;
 use crate::ends::{self, QUEUE_ENDS_RECORDS, QueueEnd};
+use crate::index::format::ROW_TOPIC_BYTES_MAX;
+use crate::index::runs::{INDEX_DIR, Runs};
 use crate::index::{Entry, Index};
 use crate::keys::{RecordKeys, Tables};
 use crate::offset::{LogOffset, PhysicalOffset};
@@ -27,17 +30,30 @@ pub(crate) enum ScanError {
     },
 }
 
+/// How the scan of a segment ended.
+#[derive(Debug)]
+pub(crate) enum Scanned {
+    /// At its end: the log goes on in the next one.
+    Whole,
+    /// Where it was to pause.
+    Paused,
+    /// The log ends inside.
+    Stopped(Invalid),
+}
+
 /// The log as far as it has been scanned.
 pub(crate) struct Scan {
     shard: ShardId,
     tags_code_of: TagsCodeOf,
     /// The log still has its first record: every queue starts at 0.
     from_the_start: bool,
-    index: Index,
+    pub(super) index: Index,
+    /// Runs that hold what is below their end.
+    pub(super) runs: Runs,
     head: LogOffset,
     /// End of the segment that is being scanned.
     segment_end: LogOffset,
-    times: Times,
+    pub(super) times: Times,
     records: u64,
     bytes: u64,
     /// Keys of what no key file holds.
@@ -45,15 +61,24 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// Knows nothing of the log, which starts at `start`.
     pub fn new(shard: ShardId, config: &StoreConfig, start: LogOffset) -> Self {
+        let runs = Runs::new(config.dir.join(INDEX_DIR), start);
+        Self::behind(shard, config, start, Index::default(), runs)
+    }
+
+    /// Goes on behind the runs, whose end `index` describes, of a log that starts at `start`.
+    pub fn behind(shard: ShardId, config: &StoreConfig, start: LogOffset, index: Index, runs: Runs) -> Self {
+        let newest = runs.last().map_or(0, |run| run.header.newest_time);
         Self {
             shard,
             tags_code_of: config.tags_code_of,
             from_the_start: start == LogOffset(0),
-            index: Index::default(),
-            head: start,
+            index,
+            head: runs.end(),
+            runs,
             segment_end: start,
-            times: Times::default(),
+            times: Times { ages: Ages::default(), newest },
             records: 0,
             bytes: 0,
             keys: None,
@@ -82,23 +107,32 @@ impl Scan {
         &self.index
     }
 
-    pub fn finish(self) -> (Index, Times, Option<Tables>) {
-        (self.index, self.times, self.keys)
+    pub fn finish(self) -> (Index, Runs, Times, Option<Tables>) {
+        (self.index, self.runs, self.times, self.keys)
     }
 
-    /// Scans a segment that starts at the head. `None`: whole, the log goes on in the next one; else why it ends inside.
+    /// Scans the segment that the head is in, from there on, until the head has reached `pause_at`.
     pub async fn segment(
         &mut self,
         io: &TaskIo,
         segment: &FoundSegment,
-    ) -> Result<Option<Invalid>, ScanError> {
-        assert_eq!(segment.start, self.head, "segments are scanned in order");
+        pause_at: LogOffset,
+    ) -> Result<Scanned, ScanError> {
+        assert!(segment.start <= self.head && self.head <= segment.end, "{segment:?} at {}", self.head);
         if segment.start == segment.end {
-            return Ok(Some(Invalid::Zeros));
+            return Ok(Scanned::Stopped(Invalid::Zeros));
         }
         self.segment_end = segment.end;
-        let mut reader = SegmentReader::new(io, segment.file, segment.end.since(segment.start));
-        loop {
+        let page = self.head.page_floor();
+        let left = segment.end.since(page);
+        let mut reader = SegmentReader::from(io, segment.file, left, page.since(segment.start));
+        if self.head > page {
+            if !reader.more().await.map_err(ScanError::Io)? {
+                return Ok(Scanned::Stopped(Invalid::SegmentEnd));
+            }
+            reader.consume(usize::try_from(self.head.since(page)).expect("below a page"));
+        }
+        while self.head < pause_at {
             let left = segment.end.since(self.head);
             match step(reader.bytes(), self.head, left) {
                 Step::Batch { record_bytes, .. } => {
@@ -107,16 +141,17 @@ impl Scan {
                 }
                 Step::Blank => {
                     self.skip_to(segment.end);
-                    return Ok(None);
+                    return Ok(Scanned::Whole);
                 }
                 Step::More => {
                     if !reader.more().await.map_err(ScanError::Io)? {
-                        return Ok(Some(Invalid::SegmentEnd));
+                        return Ok(Scanned::Stopped(Invalid::SegmentEnd));
                     }
                 }
-                Step::Stop(invalid) => return Ok(Some(invalid)),
+                Step::Stop(invalid) => return Ok(Scanned::Stopped(invalid)),
             }
         }
+        Ok(Scanned::Paused)
     }
 
     /// Goes on behind a blank.
@@ -165,13 +200,16 @@ impl Scan {
         }
         if record.topic() == DELETED_TOPIC_RECORDS {
             let topic = std::str::from_utf8(record.body()).map_err(|error| inconsistent(offset, error))?;
-            self.index.remove_topic(topic);
+            self.index.remove_topic(topic, offset);
             return Ok(());
         }
         if !is_indexed(record.sys_flag()) {
             return Ok(());
         }
         let (topic, queue_id, found) = (record.topic(), record.queue_id(), record.queue_offset());
+        if topic.len() > ROW_TOPIC_BYTES_MAX {
+            return Err(inconsistent(offset, format!("a topic of {} bytes", topic.len())));
+        }
         let known = self.index.find(topic, queue_id);
         let expected = match known {
             Some(slot) => self.index.queue(slot).next_offset(),
@@ -183,7 +221,7 @@ impl Scan {
             let cause = format!("queue offset {found} instead of {expected} in {topic} queue {queue_id}");
             return Err(inconsistent(offset, cause));
         }
-        let slot = known.unwrap_or_else(|| self.index.find_or_insert(topic, queue_id, found));
+        let slot = known.unwrap_or_else(|| self.index.find_or_insert(topic, queue_id, found, offset));
         let entry = Entry {
             offset,
             bytes: u32::try_from(record.total_bytes()).expect("its size field has 32 bits"),
@@ -209,7 +247,7 @@ impl Scan {
                 let cause = format!("{topic} queue {queue_id} ends at {expected:?}, not at {next_offset}");
                 return Err(inconsistent(at, cause));
             }
-            let slot = known.unwrap_or_else(|| self.index.find_or_insert(topic, queue_id, next_offset));
+            let slot = known.unwrap_or_else(|| self.index.find_or_insert(topic, queue_id, next_offset, at));
             self.index.queue_mut(slot).end_is_written_at(at);
         }
         Ok(())

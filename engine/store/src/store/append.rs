@@ -8,6 +8,7 @@ use crate::deletion::{DELETED_TOPIC_RECORDS, deletion_record};
 use crate::ends::QUEUE_ENDS_RECORDS;
 use crate::error::AppendError;
 use crate::index::Entry;
+use crate::index::format::ROW_TOPIC_BYTES_MAX;
 use crate::limits::{BLANK_BYTES, FOOTER_BYTES};
 use crate::offset::{LogOffset, PhysicalOffset};
 use crate::seal::{Batch, SEAL_BYTES};
@@ -111,7 +112,7 @@ impl Store {
         let room = self.make_room(io, draft.encoded_bytes());
         self.count_refusal(room)?;
         let appended = self.place(&draft, 0, store_timestamp, 0);
-        let dead = self.index.remove_topic(topic);
+        let dead = self.index.remove_topic(topic, appended.physical_offset.log_offset());
         // Their slots may be used again at once: nothing may point there any more.
         self.unacknowledged.retain(|pending| !dead.contains(&pending.slot));
         self.acknowledge_early();
@@ -119,6 +120,9 @@ impl Store {
     }
 
     fn check_topic(&self, topic: &str) -> Result<(), AppendError> {
+        if topic.len() > ROW_TOPIC_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes: topic.len(), limit: ROW_TOPIC_BYTES_MAX });
+        }
         if is_own_topic(topic) { Err(AppendError::ReservedTopic) } else { Ok(()) }
     }
 
@@ -216,7 +220,7 @@ impl Store {
         let offset = self.tail.head();
         let physical_offset = PhysicalOffset::new(self.shard, offset);
         let indexed = is_indexed(draft.sys_flag) && !is_own_topic(draft.topic);
-        let slot = indexed.then(|| self.index.find_or_insert(draft.topic, draft.queue_id, first));
+        let slot = indexed.then(|| self.index.find_or_insert(draft.topic, draft.queue_id, first, offset));
         let queue_offset = slot.map_or(0, |slot| self.index.queue(slot).next_offset());
         let bytes = draft.encode(self.tail.spare(), queue_offset, physical_offset.signed(), store_timestamp);
         let crc = crc32fast::hash(&self.tail.spare()[..bytes]);

@@ -65,6 +65,8 @@ impl Store {
             || self.flusher.is_busy()
             || self.preparation.is_busy()
             || self.zeroing.is_busy()
+            || self.indexing.is_busy()
+            || self.reader.cache.is_busy()
             || self.cold.is_busy()
             || self.keeper.is_busy()
             || self.removal.is_busy();
@@ -74,7 +76,8 @@ impl Store {
         }
         let segments = self.segments.iter().map(|segment| segment.file);
         // The lock goes last: who has it may open everything else.
-        let files: Vec<_> = segments.chain([self.flusher.file(), self.lock]).collect();
+        let indexes = self.reader.runs.files().map(|index| index.file);
+        let files: Vec<_> = segments.chain(indexes).chain([self.flusher.file(), self.lock]).collect();
         self.closing = Closing::Files(files.len());
         for file in files {
             io.file(self.tokens.of(Kind::Close, 0), FileOp::Close(file));

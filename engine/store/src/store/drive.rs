@@ -37,6 +37,8 @@ impl Store {
         }
         if !closing {
             self.zeroing.drive(io, self.tokens, &self.segments, head);
+            let (indexing, parts) = self.indexing();
+            indexing.drive(io, parts);
         }
         let closing = closing && self.complete == head;
         self.flusher.drive(io, self.tokens, &self.segments, self.complete, closing);
@@ -106,6 +108,12 @@ impl Store {
                 self.cold.on_file(io, self.tokens, &self.segments, self.written, detail, result);
             }
             Kind::KeyRead => self.keys.on_file(io, self.tokens, detail, result),
+            Kind::IndexRun => {
+                let (indexing, mut parts) = self.indexing();
+                indexing.on_file(io, &mut parts, result);
+            }
+            Kind::IndexRead => self.reader.cache.on_file(io, self.tokens, detail, result),
+            Kind::IndexRemove => self.indexing.on_removed(result),
             Kind::Space => {
                 self.stats.space = match result {
                     Ok(FileValue::Space(space)) => Some(space),
@@ -115,7 +123,11 @@ impl Store {
             }
             Kind::Close => self.closing.on_file(),
             Kind::Remove => self.on_removed(io, detail, result.map(drop)),
-            Kind::FlushTimer | Kind::ZeroTimer | Kind::PrepareTimer | Kind::RetentionTimer => {
+            Kind::FlushTimer
+            | Kind::ZeroTimer
+            | Kind::PrepareTimer
+            | Kind::RetentionTimer
+            | Kind::IndexTimer => {
                 unreachable!("a timer's token on a file operation")
             }
         }
@@ -134,6 +146,7 @@ impl Store {
             Kind::ZeroTimer => self.zeroing.on_timer(),
             Kind::PrepareTimer => self.preparation.on_timer(),
             Kind::RetentionTimer => self.on_retention_timer(io, detail),
+            Kind::IndexTimer => self.indexing.on_timer(),
             _ => {}
         }
     }

@@ -81,7 +81,7 @@ impl Store {
         let room = self.check_space().and_then(|()| self.make_room(io, draft.encoded_bytes()));
         self.count_refusal(room)?;
         let at = self.tail.head();
-        let slot = self.index.find_or_insert(topic, queue_id, next_offset);
+        let slot = self.index.find_or_insert(topic, queue_id, next_offset, at);
         self.index.queue_mut(slot).end_is_written_at(at);
         Ok(self.place(&draft, 0, self.last_store_timestamp, 0))
     }

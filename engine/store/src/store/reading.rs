@@ -7,6 +7,7 @@ use ringmq_remoting::record::{RecordError, RecordView};
 use super::Store;
 use crate::cold::{BlockKey, Fetch};
 use crate::error::ReadError;
+use crate::index::reader::Unanswered;
 use crate::index::{Entry, QueueSlot};
 use crate::limits::{READ_AHEAD_BLOCKS, READ_BYTES_MAX, RECORD_BYTES_MIN, SCAN_ENTRIES_MAX};
 use crate::offset::{LogOffset, PhysicalOffset};
@@ -108,9 +109,15 @@ impl Store {
         let scan_end = max.min(offset.saturating_add(window));
         let mut gathered = Gathered::default();
         let mut next = offset;
-        let mut stopped = None;
+        let (mut stopped, mut unknown) = (None, None);
         while next < scan_end {
-            let entry = self.index.queue(slot).visible_entry(next).expect("offsets below max have entries");
+            let entry = match self.reader.entry(&self.index, slot, next) {
+                Ok(entry) => entry,
+                Err(unanswered) => {
+                    unknown = Some(unanswered);
+                    break;
+                }
+            };
             if filter(entry.tags_code) {
                 let in_memory = self.acknowledged.since(entry.offset) <= self.config.in_memory_bytes;
                 if is_full(limits, in_memory, gathered.count, gathered.bytes, entry.bytes as usize) {
@@ -126,6 +133,12 @@ impl Store {
             }
             next += 1;
         }
+        if gathered.count == 0
+            && next == offset
+            && let Some(unanswered) = unknown
+        {
+            return self.wait_for_entry(io, slot, unanswered, max);
+        }
         if gathered.count == 0 {
             match stopped {
                 None => {}
@@ -134,7 +147,7 @@ impl Store {
                     return asked.map_or_else(Read::Failed, Read::Wait);
                 }
                 Some(Added::Failed(error)) => return Read::Failed(error),
-                Some(_) => return self.removed(slot, next, max),
+                Some(_) => return self.removed(slot, next),
             }
         }
         if gathered.count > 0 {
@@ -147,14 +160,27 @@ impl Store {
         Read::Ready(ReadResult { records, count, bytes, ..ReadResult::empty(status, next, min, max) })
     }
 
-    /// The log no longer holds the record at `offset`: the first one behind it that may still be there.
-    fn removed(&self, slot: QueueSlot, offset: i64, max: i64) -> Read {
+    /// Not even the first entry is at hand.
+    fn wait_for_entry(&mut self, io: &mut dyn Io, slot: QueueSlot, unanswered: Unanswered, max: i64) -> Read {
+        match unanswered {
+            Unanswered::Missing(missing) => {
+                let asked = self.reader.cache.request(io, self.tokens, missing);
+                asked.map_or_else(Read::Failed, Read::Wait)
+            }
+            Unanswered::Failed(error) => Read::Failed(error),
+            Unanswered::Gone(next) => {
+                let min = self.index.queue(slot).min_offset();
+                Read::Ready(ReadResult::empty(ReadStatus::MessageWasRemoving, next, min, max))
+            }
+        }
+    }
+
+    /// The log no longer holds the record at `offset`, and the index is about to learn it.
+    fn removed(&self, slot: QueueSlot, offset: i64) -> Read {
         let queue = self.index.queue(slot);
-        let oldest = self.segments.start();
-        let next = (offset..max)
-            .find(|o| queue.entry(*o).is_some_and(|entry| entry.offset >= oldest))
-            .unwrap_or(max);
-        Read::Ready(ReadResult::empty(ReadStatus::MessageWasRemoving, next, queue.min_offset(), max))
+        let (min, max) = (queue.min_offset(), queue.max_offset());
+        let next = min.max(offset + 1).min(max);
+        Read::Ready(ReadResult::empty(ReadStatus::MessageWasRemoving, next, min, max))
     }
 
     fn add(&mut self, gathered: &mut Gathered, entry: &Entry) -> Added {
@@ -211,7 +237,16 @@ impl Store {
         let mut blocks = 0;
         let mut last = None;
         for offset in from..from.saturating_add(SCAN_ENTRIES_MAX as i64) {
-            let Some(entry) = self.index.queue(slot).visible_entry(offset) else { return };
+            if offset >= self.index.queue(slot).max_offset() {
+                return;
+            }
+            let entry = match self.reader.entry(&self.index, slot, offset) {
+                Ok(entry) => entry,
+                Err(Unanswered::Missing(missing)) => {
+                    return self.reader.cache.prefetch(io, self.tokens, missing);
+                }
+                Err(_) => return,
+            };
             if entry.offset >= self.tail.oldest() {
                 return;
             }

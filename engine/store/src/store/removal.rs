@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   ahead of need   queues that end in it ─→ written down (see `ends`) ─→ durable
-//!   when ordered    index forgets it, some queues a turn ─→ off the list ─→ closed and unlinked, through the ring
+//!   when ordered    index forgets it ─→ off the list ─→ closed and unlinked, through the ring
 //! ```
-//! From the first step on, readers of its messages are told that their offset is too small. A reader that holds slices of cached
+//! From then on readers of its messages are told that they are being removed, or that their offset is too small: queues learn their new
+//! min offsets from the oldest index run that is left, within some turns. A reader that holds slices of cached
 //! blocks keeps them: they are memory, not the file. Reads of the file that are in flight end before it is closed.
 //!
 //! Segments leave in order, each only after the one before it is unlinked: whatever a crash leaves is a log without gaps. A segment
@@ -42,8 +43,8 @@ const CLOSE: u64 = 1;
 enum State {
     #[default]
     Idle,
-    /// Slots of queues that the index still has to look at begin here.
-    Forgetting(usize),
+    /// Ordered: the index forgets it at the next occasion.
+    Forgetting,
     Unlinking(PathBuf),
     /// So that the room is given back, and a power cut does not bring the segment back.
     SyncingDir,
@@ -122,7 +123,7 @@ impl Store {
             Order::Nothing => {}
             Order::Remove { .. } => {
                 assert!(matches!(self.removal.state, State::Idle), "one removal at a time");
-                self.removal.state = State::Forgetting(0);
+                self.removal.state = State::Forgetting;
             }
         }
     }
@@ -138,7 +139,13 @@ impl Store {
         let written = &self.removal.written;
         let ends_are_durable =
             written.segment == segment.end && written.done.is_some_and(|end| end <= durable);
-        if segment.end > durable || !ends_are_durable || !matches!(self.removal.state, State::Idle) {
+        // Else what is in memory would have to be looked through at once. A disk that is full must not wait for it.
+        let index_is_coming = self.reader.runs.end() < segment.end && !self.indexing.is_failing();
+        if segment.end > durable
+            || index_is_coming
+            || !ends_are_durable
+            || !matches!(self.removal.state, State::Idle)
+        {
             return Oldest::NotYet;
         }
         Oldest::Ready(self.ages.newest(segment.end).unwrap_or(self.last_store_timestamp))
@@ -197,14 +204,12 @@ impl Store {
     }
 
     fn forget(&mut self, io: &mut dyn Io) {
-        let State::Forgetting(from) = self.removal.state else { return };
-        let segment = *self.segments.first();
-        let to = (from + QUEUES_PER_TURN).min(self.index.slot_bound());
-        self.index.forget_below(segment.end, from..to);
-        if to < self.index.slot_bound() {
-            self.removal.state = State::Forgetting(to);
-            return self.work_later(io, WORK_PAUSE);
+        if !matches!(self.removal.state, State::Forgetting) {
+            return;
         }
+        let segment = *self.segments.first();
+        let (indexing, mut parts) = self.indexing();
+        indexing.forget_below(io, &mut parts, segment.end);
         self.segments.remove_first();
         self.ages.forget(segment.end);
         self.stats.removed_segments += 1;

@@ -87,6 +87,20 @@ impl Bench {
         self.try_read(ask).expect("readable")
     }
 
+    /// Asks the index, waiting for the disk as long as it takes.
+    pub fn look_up<T: Send + 'static>(
+        &mut self,
+        ask: impl FnMut(&mut Store, &mut dyn Io) -> Lookup<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let answer = self.remote.ask(ask);
+        let mut found = None;
+        self.world.run_until(10 * SECOND, |_| {
+            found = found.take().or_else(|| answer.try_recv().ok());
+            found.is_some()
+        });
+        found.expect("a question hangs")
+    }
+
     /// All of a queue, following next offsets.
     pub fn read_all(&mut self, topic: &str, queue_id: i32) -> Vec<(i64, i32, Vec<u8>, String)> {
         let mut all = Vec::new();

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use bytes::Bytes;
 use ringmq_reactor::{Context, Event, Io, ProcessSpec, Service, ShardId, ShardSpec, Tasks, Token};
 use ringmq_remoting::record::RecordDraft;
 use ringmq_store::{
-    Arrival, KeyError, KeyFind, KeyLookup, KeyMatch, KeyQuery, LogOffset, OpenError, PhysicalOffset, Read,
-    ReadError, ReadLimits, ReadResult, ReadTicket, RecordRead, RecoveryReport, Store, StoreConfig,
+    Arrival, KeyError, KeyFind, KeyLookup, KeyMatch, KeyQuery, LogOffset, Lookup, OpenError, PhysicalOffset,
+    Read, ReadError, ReadLimits, ReadResult, ReadTicket, RecordRead, RecoveryReport, Store, StoreConfig,
 };
 
 pub const OWNER: u8 = 7;
@@ -37,8 +38,12 @@ pub struct ReadAsk {
     pub tags_code: Option<i64>,
 }
 
+/// A question about the index, to be asked again when what it needs was read. `None`: it waits.
+type Ask = Box<dyn FnMut(&mut Store, &mut dyn Io) -> Result<(), ReadTicket> + Send>;
+
 enum Command {
     Call(Call),
+    Ask(Ask),
     Read(u64, ReadAsk),
     RecordAt(u64, PhysicalOffset),
     Find(u64, KeyQuery),
@@ -95,6 +100,26 @@ impl Remote {
 
     pub fn call(&self, call: impl FnOnce(&mut Store, &mut dyn Io, &mut Answers) + Send + 'static) {
         self.state().commands.push_back(Command::Call(Box::new(call)));
+    }
+
+    /// Asks until there is an answer, which goes into the returned channel.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        mut ask: impl FnMut(&mut Store, &mut dyn Io) -> Lookup<T> + Send + 'static,
+    ) -> Receiver<Result<T, ReadError>> {
+        let (sender, receiver) = channel();
+        let ask = move |store: &mut Store, io: &mut dyn Io| {
+            let answer = match ask(store, io) {
+                Lookup::Ready(value) => Ok(value),
+                Lookup::Failed(error) => Err(error),
+                Lookup::Wait(ticket) => return Err(ticket),
+            };
+            // The test may have lost its interest.
+            let _ = sender.send(answer);
+            Ok(())
+        };
+        self.state().commands.push_back(Command::Ask(Box::new(ask)));
+        receiver
     }
 
     pub fn read(&self, ask: ReadAsk) -> u64 {
@@ -204,6 +229,12 @@ impl Driver {
         match command {
             Command::Call(call) => call(store, io, &mut self.remote.state().answers),
             Command::Find(id, query) => self.find(store, io, id, Store::key_lookup(query)),
+            Command::Ask(mut ask) => {
+                if let Err(ticket) = ask(store, io) {
+                    self.remote.state().answers.waits += 1;
+                    self.waiting.insert(ticket, Command::Ask(ask));
+                }
+            }
             Command::Read(id, ask) => {
                 let filter = |code: i64| ask.tags_code.is_none_or(|wanted| wanted == code);
                 let read = store.read(io, &ask.topic, ask.queue_id, ask.offset, ask.limits, &filter);
@@ -325,7 +356,7 @@ impl Service<()> for Driver {
     }
 }
 
-/// A small store: segments of 128 KiB, blocks of 32 KiB, records up to 8 KiB, so that short tests meet every border.
+/// A small store: segments of 128 KiB, index runs of 24 KiB of log, blocks of 32 KiB, records up to 8 KiB, so that short tests meet every border.
 pub fn small_config(dir: impl Into<std::path::PathBuf>) -> StoreConfig {
     StoreConfig {
         segment_bytes: 128 << 10,
@@ -337,6 +368,8 @@ pub fn small_config(dir: impl Into<std::path::PathBuf>) -> StoreConfig {
         cache_bytes: 64 << 10,
         zero_ahead_bytes: 32 << 10,
         checkpoint_bytes: 32 << 10,
+        index_run_bytes: 24 << 10,
+        index_cache_bytes: 64 << 10,
         in_memory_bytes: 96 << 10,
         key_table_entries: 60,
         key_run_log_bytes: 32 << 10,
