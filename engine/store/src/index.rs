@@ -224,7 +224,7 @@ impl Index {
     }
 
     /// Messages of a queue below `min` are gone.
-    fn raise_min(&mut self, slot: QueueSlot, min: i64) {
+    pub fn raise_min(&mut self, slot: QueueSlot, min: i64) {
         let queue = &mut self.queues[slot.0 as usize];
         let before = queue.entry_count();
         self.memory_entries -= queue.raise_min(min);

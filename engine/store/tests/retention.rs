@@ -293,7 +293,8 @@ fn a_full_disk_is_cleaned_by_force_and_messages_are_refused_meanwhile() {
     assert!(matches!(error, AppendError::DiskFull { used, .. } if used > 0.9), "{error}");
     bench.world.run_for(4 * SECOND);
     let (min, _) = bench.bounds("t", 3).expect("known");
-    assert!((30..=70).contains(&min), "no more than needed: {min}");
+    // One segment or two, and a third where key files take room, too.
+    assert!((30..=100).contains(&min), "no more than needed: {min}");
     assert!(bench.try_append(&message(190, 4000)).is_none(), "room again");
     bench.settle();
     // Without force, only refusal is left.

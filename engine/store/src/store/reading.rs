@@ -169,8 +169,9 @@ impl Store {
             }
             Unanswered::Failed(error) => Read::Failed(error),
             Unanswered::Gone(next) => {
-                let min = self.index.queue(slot).min_offset();
-                Read::Ready(ReadResult::empty(ReadStatus::MessageWasRemoving, next, min, max))
+                // Retention has just been here, and the queue did not know yet.
+                self.index.raise_min(slot, next);
+                Read::Ready(ReadResult::empty(ReadStatus::OffsetTooSmall, next, next, max))
             }
         }
     }

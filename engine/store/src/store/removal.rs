@@ -4,8 +4,8 @@
 //!   ahead of need   queues that end in it ─→ written down (see `ends`) ─→ durable
 //!   when ordered    index forgets it ─→ off the list ─→ closed and unlinked, through the ring
 //! ```
-//! From then on readers of its messages are told that they are being removed, or that their offset is too small: queues learn their new
-//! min offsets from the oldest index run that is left, within some turns. A reader that holds slices of cached
+//! From then on readers of its messages are told that their offset is too small. Queues that nobody reads learn their new min offsets from
+//! the oldest index run that is left, within some turns. A reader that holds slices of cached
 //! blocks keeps them: they are memory, not the file. Reads of the file that are in flight end before it is closed.
 //!
 //! Segments leave in order, each only after the one before it is unlinked: whatever a crash leaves is a log without gaps. A segment
