@@ -7,8 +7,10 @@
 //!   chaos     does the harm, and undoes it
 //!   producer  sends, singly and in batches, several in flight, tries again after errors
 //!   consumer  heartbeats, long polling, commits of offsets
+//!   operator  makes and changes topics, and asks how they are
 //!   checker   reads everything back
 //!   ledger    the oracle: knows what was promised, compares it with what is seen
+//!   topics    its part about topics
 //!   run       one seed from start to verdict
 //!   batch     many seeds on several threads
 //! ```
@@ -19,6 +21,7 @@
 //! - queue offsets have no gap, no queue is reordered, a message that was once seen at an offset stays there;
 //! - nobody sees a message that was not sent, or one that a crash takes back;
 //! - committed consumer offsets lose at most the persistence interval;
+//! - a topic that was made or changed stays so, after any crash;
 //! - the index after recovery gives what it gave before;
 //! - when the faults end, every producer and consumer makes progress again.
 
@@ -28,7 +31,9 @@ pub mod checker;
 pub mod cluster;
 pub mod consumer;
 pub mod ledger;
+pub mod operator;
 pub mod plan;
 pub mod producer;
 pub mod run;
+pub mod topics;
 pub mod wire;

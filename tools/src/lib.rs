@@ -19,11 +19,5 @@ pub fn log_to_stderr(default: &str) {
 
 /// Prints an error with its causes.
 pub fn print_error(program: &str, error: &dyn std::error::Error) {
-    eprint!("{program}: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprint!(": {error}");
-        cause = error.source();
-    }
-    eprintln!();
+    eprintln!("{program}: {}", ringmq_reactor::with_causes(error));
 }

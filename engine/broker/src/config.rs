@@ -17,6 +17,7 @@ mod error;
 #[doc(hidden)]
 pub mod for_tests;
 mod host;
+mod intervals;
 mod other_keys;
 mod print;
 mod settings;
@@ -220,7 +221,13 @@ impl BrokerConfig {
         SocketAddr::new(ip, port)
     }
 
-    /// Folder of the metadata files (`topics.json` …).
+    /// Folder of the metadata store.
+    #[must_use]
+    pub fn metadata_dir(&self) -> PathBuf {
+        self.store_path_root_dir.join("metadata")
+    }
+
+    /// Folder of exported metadata (`topics.json` …).
     #[must_use]
     pub fn config_dir(&self) -> PathBuf {
         self.store_path_root_dir.join("config")

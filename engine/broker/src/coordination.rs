@@ -6,22 +6,24 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`topics`], [`groups`], [`names`], [`attributes`] | what exists, and by which rules |
+//! | [`topics`], [`groups`], [`names`], [`attributes`], [`table`] | what exists, and by which rules |
 //! | [`clients`], [`locks`] | who is connected, who holds which queue |
-//! | [`offsets`] | consumer offsets and delay progress as persisted |
-//! | [`files`], [`loading`] | metadata on disk |
+//! | [`offsets`], [`delay_progress`] | consumer offsets and delay progress as persisted |
+//! | [`persistence`], [`loading`] | these tables in the metadata store (`crate::metadata`) |
+//! | [`export`], [`takeover`] | these tables as RocketMQ's JSON files |
 //! | [`registration`] | name servers |
 //! | [`requests`] | what clients and operators ask |
 //! | [`gather`], [`relay`] | questions to data shards, and to clients |
 //! | [`lifecycle`], [`housekeeping`] | start, stop, and what happens by the clock |
 //!
-//! **Invariant.** A topic or group is written to disk before any data shard hears of it, and a data shard hears of it before
+//! **Invariant.** A topic or group is durable before any data shard hears of it, and a data shard hears of it before
 //! the client that asked is answered: what was acknowledged survives a crash, and is known everywhere.
 
 pub mod attributes;
 pub mod clients;
 pub mod core;
-pub mod files;
+pub mod delay_progress;
+pub mod export;
 pub mod gather;
 pub mod groups;
 mod housekeeping;
@@ -30,10 +32,13 @@ mod loading;
 pub mod locks;
 pub mod names;
 pub mod offsets;
+pub mod persistence;
 pub mod registration;
 pub mod relay;
 pub mod requests;
 pub mod runtime_info;
+pub mod table;
+pub mod takeover;
 pub mod topics;
 
 use std::cell::Cell;
@@ -98,11 +103,9 @@ impl CoordinationShard {
             ShardMessage::OffsetCommits(commits) => {
                 let mut offsets = self.core.offsets.borrow_mut();
                 commits.iter().for_each(|commit| offsets.commit(commit));
-                self.core.offsets_file.touch();
             }
             ShardMessage::DelayProgress(levels) => {
                 self.core.offsets.borrow_mut().delay_moved(from.0, &levels);
-                self.core.delay_file.touch();
             }
             ShardMessage::Answer { id, answer } => self.core.answered(id, from, answer),
             ShardMessage::Ready => self.lifecycle.ready(),

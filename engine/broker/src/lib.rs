@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`config`] | settings, under RocketMQ's keys |
 //! | [`message`] | what shards tell each other; start and stop handshakes |
+//! | [`metadata`] | topics, groups and offsets on disk |
 //! | [`shard`] | the data shard: connections, send, pull, offsets, delay |
 //! | [`coordination`] | the coordination shard: topics, groups, clients, name servers, admin requests |
 //! | [`process`] | puts them together |
@@ -14,6 +15,7 @@
 pub mod config;
 pub mod coordination;
 pub mod message;
+pub mod metadata;
 pub mod process;
 pub mod shard;
 

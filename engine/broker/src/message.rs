@@ -141,7 +141,7 @@ pub enum ShardMessage {
     /// Changed settings (`updateBrokerConfig`): coordination → every data shard.
     Config(Arc<BrokerConfig>),
 
-    /// Consumer offsets that changed since the last batch, newest value per queue: owner shard → coordination, about every second.
+    /// Consumer offsets that changed since the last batch, newest value per queue: owner shard → coordination, see [`BrokerConfig::report_offsets_after`].
     OffsetCommits(Vec<QueueOffset>),
 
     /// Consumer offsets read from disk: coordination → the queues' owner, at start (possibly in several parts).

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use clap::Parser;
 use ringmq_namesrv::{Namesrv, NamesrvConfig};
-use ringmq_reactor::uring;
+use ringmq_reactor::{uring, with_causes};
 use ringmq_transport::properties_file::Properties;
 use tracing_subscriber::EnvFilter;
 
@@ -96,19 +96,4 @@ fn read_file(config: &mut NamesrvConfig, file: &Path) -> Result<(), String> {
     // Request 318 writes back to where the configuration came from.
     config.settings.config_store_path = file.to_owned();
     Ok(())
-}
-
-/// An error with what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let described = error.to_string();
-        if !text.contains(&described) {
-            text.push_str(": ");
-            text.push_str(&described);
-        }
-        cause = error.source();
-    }
-    text
 }

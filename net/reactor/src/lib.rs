@@ -21,6 +21,7 @@
 //! cancelled or not. The types here make any other use impossible without `unsafe`.
 
 pub mod block;
+pub mod causes;
 pub mod event;
 pub mod file;
 pub mod id;
@@ -33,6 +34,7 @@ pub mod time;
 pub mod uring;
 
 pub use block::{AlignedBuffer, Block, BlockSlice, PAGE_BYTES};
+pub use causes::with_causes;
 pub use event::{CloseCause, Event, Service};
 pub use file::{DirEntry, FileOp, FileValue, OpenOptions, Space, WriteData};
 pub use id::{ConnectionId, FileId, ListenerId, ShardId, TimerId, Token};

@@ -26,7 +26,7 @@ pub const NESTING_MAX: usize = 64;
 pub const VALUES_MAX: usize = 1 << 22;
 
 /// The text of a value in the reference's form.
-pub fn to_text(value: &impl ToJson) -> String {
+pub fn to_text(value: &(impl ToJson + ?Sized)) -> String {
     Writer::text_of(value, Style::Reference)
 }
 

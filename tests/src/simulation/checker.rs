@@ -9,6 +9,7 @@ use ringmq_transport::{Client, ClientOptions};
 
 use super::cluster::find_broker;
 use super::ledger::{Queue, Shared, Snapshot, queues};
+use super::operator;
 use super::wire::{self, Found, Pulled};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +37,7 @@ pub fn process(shared: &Shared) -> ProcessSpec<()> {
             snapshot.insert(queue, records);
             ask_where_the_group_stands(&io, &client, broker, &shared, queue).await;
         }
+        operator::check(&io, &client, &shared).await;
         shared.ledger().snapshot = Some(snapshot);
     })
 }

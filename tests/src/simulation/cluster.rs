@@ -16,10 +16,11 @@ use ringmq_transport::{Client, ClientOptions};
 
 use super::ledger::Shared;
 use super::plan::{Build, FlushMode, Plan, SHARDS, TOPICS};
-use super::{consumer, producer, wire};
+use super::{consumer, operator, producer, wire};
 
 const NAME_SERVER: &str = "10.0.0.1:9876";
-const BROKER: &str = "10.0.0.2:10911";
+/// Where the broker listens.
+pub const BROKER: &str = "10.0.0.2:10911";
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A broker that is asked to stop has ended by then: it waits for its log and, for some seconds, for its connections.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -64,6 +65,7 @@ impl Cluster {
         let broker = world.start(hosts[1], Broker::process(broker_config(plan)));
         shared.ledger().started(true, world.now());
         world.start(hosts[2], topic_maker());
+        world.start(hosts[3], operator::process(shared));
         let producers =
             (0..plan.producers).map(|n| world.start(hosts[2], producer::process(n, plan, shared)));
         let producers = producers.collect();

@@ -8,6 +8,7 @@ use ringmq_reactor::Monotonic;
 use rustc_hash::FxHashMap;
 
 use super::plan::{FlushMode, Plan, SHARDS, SLOWNESS_MAX, STALL_MAX, TOPICS};
+use super::topics::Topics;
 use super::wire::{Found, topic};
 
 /// One attempt to send one message: never used twice, so each may be in the log once at most.
@@ -92,6 +93,8 @@ pub struct Ledger {
     /// A power cut has taken messages back (or may have): consumers may have to go back.
     pub messages_lost: bool,
     violations: Vec<String>,
+    /// What was promised about topics.
+    pub topics: Topics,
     /// For the report.
     pub counts: Counts,
     /// Clients go on as long as these hold.
@@ -146,8 +149,9 @@ impl Ledger {
         Self {
             flush: plan.flush,
             window: plan.flush_interval + slack,
-            // Batched on the way to the coordination shard, then written with the interval: two more of the same and the write.
-            offset_window: 2 * plan.offset_interval + 4 * slack,
+            // The interval covers the way to the coordination shard and the wait there; then come the write before it and its own,
+            // perhaps with the beginning of a new file.
+            offset_window: plan.offset_interval + 4 * slack,
             attempts: FxHashMap::default(),
             known: BTreeMap::new(),
             commits: BTreeMap::new(),
@@ -160,6 +164,7 @@ impl Ledger {
             without_power: false,
             messages_lost: false,
             violations: Vec::new(),
+            topics: Topics::default(),
             counts: Counts::default(),
             producing: true,
             consuming: true,

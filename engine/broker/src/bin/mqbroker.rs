@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -11,7 +10,7 @@ use clap::Parser;
 use ringmq_broker::config::{HostFacts, Notice};
 use ringmq_broker::coordination::BrokerEvent;
 use ringmq_broker::{Broker, BrokerConfig};
-use ringmq_reactor::uring;
+use ringmq_reactor::{uring, with_causes};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -131,19 +130,4 @@ fn tell(notices: &[Notice]) {
     if !idle.is_empty() {
         info!(keys = idle.join(", "), "accepted without effect: RingMQ has nothing that they would tune");
     }
-}
-
-/// An error with what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let described = error.to_string();
-        if !text.contains(&described) {
-            text.push_str(": ");
-            text.push_str(&described);
-        }
-        cause = error.source();
-    }
-    text
 }

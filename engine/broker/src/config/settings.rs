@@ -150,7 +150,7 @@ settings! { host;
     /// Delay levels.
     message_delay_level: DelayLevels = "messageDelayLevel", AtStart,
         DelayLevels::read("", "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").expect("well-formed");
-    /// How often delay progress is written.
+    /// Delay progress is durable after this long.
     flush_delay_offset_interval: u64 = "flushDelayOffsetInterval", Live, 10_000;
 
     // --- consuming
@@ -172,7 +172,7 @@ settings! { host;
     max_transfer_bytes_in_disk: u32 = "maxTransferBytesOnMessageInDisk", Live, 64 << 10;
     /// Index bytes (20 per message) that one pull may scan.
     max_filter_message_size: u32 = "maxFilterMessageSize", Live, 16_000;
-    /// How often changed consumer offsets are written.
+    /// A committed consumer offset is durable after this long.
     flush_consumer_offset_interval: u64 = "flushConsumerOffsetInterval", Live, 5_000;
     /// Members of a group are told when one comes or goes.
     notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", Live, true;
@@ -227,6 +227,9 @@ settings! { host;
     max_key_filter_size: u64 = "maxKeyFilterSize", AtStart, 64 << 20;
 
     // --- operation
+    /// How often changed topics, groups, offsets and delay progress are exported as JSON files to the folder `config`; 0: only when
+    /// the broker stops.
+    export_metadata_interval: u64 = "exportMetadataInterval", Live, 60_000;
     /// Keys that request 25 may not change, separated by `;`.
     config_black_list: String = "configBlackList", AtStart, "configBlackList;brokerConfigPath".to_owned();
 }

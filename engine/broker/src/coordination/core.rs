@@ -15,7 +15,7 @@ use ringmq_remoting::body::DataVersion;
 use ringmq_remoting::encode::{FieldValue, ResponseTo, write_response};
 
 use super::clients::ClientRegistry;
-use super::files::MetadataFile;
+use super::export::Exporter;
 use super::gather::Questions;
 use super::groups::GroupTable;
 use super::locks::QueueLocks;
@@ -25,7 +25,13 @@ use super::relay::Relay;
 use super::runtime_info::Mornings;
 use super::topics::TopicTable;
 use crate::config::BrokerConfig;
+use crate::config::for_tests::StoreScale;
 use crate::message::{Answer, Origin, Question, QueueOwner, Reply, ShardMessage};
+use crate::metadata::{Journal, JournalOptions};
+
+/// Metadata logs of [`StoreScale::Small`] have at least this many bytes, so that they are followed by others within
+/// simulated seconds.
+const SMALL_LOG_BYTES: u64 = 16 << 10;
 
 /// See the module's text.
 pub struct Core {
@@ -59,14 +65,10 @@ pub struct Core {
     pub config_version: Cell<DataVersion>,
     /// Totals at midnight.
     pub mornings: RefCell<Mornings>,
-    /// `topics.json`
-    pub topics_file: Rc<MetadataFile>,
-    /// `subscriptionGroup.json`
-    pub groups_file: Rc<MetadataFile>,
-    /// `consumerOffset.json`
-    pub offsets_file: Rc<MetadataFile>,
-    /// `delayOffset.json`
-    pub delay_file: Rc<MetadataFile>,
+    /// Makes topics, groups, offsets and delay progress durable.
+    pub journal: Rc<Journal>,
+    /// What of them has been exported.
+    pub exporter: Exporter,
     /// Name servers.
     pub registration: Registration,
     /// Requests to clients.
@@ -81,7 +83,10 @@ impl Core {
     /// Empty tables.
     #[must_use]
     pub fn new(config: Arc<BrokerConfig>, io: TaskIo) -> Self {
-        let file = |name: &str| Rc::new(MetadataFile::new(config.config_dir().join(name)));
+        let mut journal = JournalOptions::new(config.metadata_dir());
+        if config.for_tests.store_scale == StoreScale::Small {
+            journal.log_bytes_min = SMALL_LOG_BYTES;
+        }
         Self {
             owner: QueueOwner::new(config.shards),
             now_ms: Cell::new(0),
@@ -96,10 +101,8 @@ impl Core {
             notices: RefCell::default(),
             config_version: Cell::new(DataVersion::default()),
             mornings: RefCell::new(Mornings::new(0)),
-            topics_file: file("topics.json"),
-            groups_file: file("subscriptionGroup.json"),
-            offsets_file: file("consumerOffset.json"),
-            delay_file: file("delayOffset.json"),
+            journal: Rc::new(Journal::new(io.clone(), journal)),
+            exporter: Exporter::default(),
             registration: Registration::new(io.clone()),
             relay: Relay::default(),
             key_queries: Cell::new(0),

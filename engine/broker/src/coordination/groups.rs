@@ -1,16 +1,18 @@
 //! The table of consumer groups.
 //!
-//! Pure state with the reference's rules; written and published like [`super::topics`].
+//! Pure state with the reference's rules; made durable and published like [`super::topics`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringmq_remoting::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupWrapper};
 
 use super::names::{self, NameError};
+use super::table::StagedTable;
 use super::topics::QUEUES_PER_TOPIC_MAX;
 use crate::config::BrokerConfig;
 use crate::message::{Group, GroupChange};
+use crate::metadata::{Change, Table};
 
 /// Most groups of a broker.
 pub const GROUPS_MAX: usize = 200_000;
@@ -45,48 +47,43 @@ pub enum GroupError {
     TooMany,
 }
 
+/// Topic → forbidden bits.
+type Bits = BTreeMap<String, i32>;
+
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct GroupTable {
-    groups: BTreeMap<String, SubscriptionGroupConfig>,
-    /// Group → topic → forbidden bits.
-    forbidden: BTreeMap<String, BTreeMap<String, i32>>,
+    groups: StagedTable<SubscriptionGroupConfig>,
+    /// By group; never empty ones.
+    forbidden: StagedTable<Bits>,
     version: DataVersion,
-    changed: BTreeSet<String>,
-    saving: Vec<GroupChange>,
+    /// With everything staged.
+    latest_version: DataVersion,
+    /// To be taken to the journal.
+    changes: Vec<Change>,
 }
 
 impl GroupTable {
     /// No groups.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            groups: BTreeMap::new(),
-            forbidden: BTreeMap::new(),
-            version: DataVersion::default(),
-            changed: BTreeSet::new(),
-            saving: Vec::new(),
-        }
+        Self::default()
     }
 
-    /// Takes what was read from disk, and adds the built-in groups that are missing. True: something was added.
-    pub fn load(&mut self, stored: Option<SubscriptionGroupWrapper>, now_ms: u64) -> bool {
-        if let Some(stored) = stored {
-            self.version = stored.data_version;
-            self.groups = stored.subscription_group_table;
-            self.forbidden = stored.forbidden_table;
+    /// Adds the built-in groups that are missing; they exist at once, as [`super::topics::TopicTable::add_built_in`].
+    pub fn add_built_in(&mut self, now_ms: u64) {
+        let missing: Vec<&str> =
+            BUILT_IN.iter().copied().filter(|name| self.groups.get(name).is_none()).collect();
+        if missing.is_empty() {
+            return;
         }
-        let mut added = false;
-        for name in BUILT_IN {
-            if !self.groups.contains_key(*name) {
-                self.groups.insert((*name).to_owned(), group_config(name));
-                added = true;
-            }
+        for name in missing {
+            let config = Some(Arc::new(group_config(name)));
+            self.groups.apply(name, config.clone());
+            self.changes.push(Change::Group { name: name.to_owned(), config });
         }
-        if added {
-            self.next_version(now_ms);
-        }
-        added
+        self.next_version(now_ms);
+        self.version = self.latest_version;
     }
 
     /// A group's configuration.
@@ -95,18 +92,45 @@ impl GroupTable {
         self.groups.get(name)
     }
 
-    /// Names of all groups, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.groups.keys().map(String::as_str)
+    /// A group's configuration as it will be when everything staged is durable.
+    #[must_use]
+    pub fn latest(&self, name: &str) -> Option<&SubscriptionGroupConfig> {
+        self.groups.latest(name)
     }
 
-    /// The whole table: content of `subscriptionGroup.json` and of the answer to 201.
+    /// Names of all groups, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Groups behind `name` in order; `None`: from the beginning.
+    pub fn after(
+        &self,
+        name: Option<&str>,
+    ) -> impl Iterator<Item = (&String, &Arc<SubscriptionGroupConfig>)> {
+        self.groups.after(name)
+    }
+
+    /// What groups must not do, behind the group `name` in order; `None`: from the beginning.
+    pub fn forbidden_after(&self, name: Option<&str>) -> impl Iterator<Item = (&String, &Arc<Bits>)> {
+        self.forbidden.after(name)
+    }
+
+    /// The table's version.
+    #[must_use]
+    pub fn version(&self) -> DataVersion {
+        self.version
+    }
+
+    /// The whole table: the answer to 201.
     #[must_use]
     pub fn wrapper(&self) -> SubscriptionGroupWrapper {
+        let groups = self.groups.iter().map(|(name, group)| (name.clone(), (**group).clone()));
+        let forbidden = self.forbidden.iter().map(|(name, topics)| (name.clone(), (**topics).clone()));
         SubscriptionGroupWrapper {
             data_version: self.version,
-            subscription_group_table: self.groups.clone(),
-            forbidden_table: self.forbidden.clone(),
+            subscription_group_table: groups.collect(),
+            forbidden_table: forbidden.collect(),
         }
     }
 
@@ -114,7 +138,7 @@ impl GroupTable {
     pub fn create_on_demand(&mut self, name: &str, config: &BrokerConfig, now_ms: u64) -> bool {
         let allowed = config.auto_create_subscription_group
             || (config.enable_create_sys_group && names::is_system_group(name));
-        if self.groups.contains_key(name) || !allowed || names::check_group(name).is_err() {
+        if self.groups.latest(name).is_some() || !allowed || names::check_group(name).is_err() {
             return false;
         }
         self.insert(group_config(name), now_ms).is_ok()
@@ -125,7 +149,7 @@ impl GroupTable {
     /// # Errors
     /// See [`GroupError`]; nothing is changed then.
     pub fn update(&mut self, mut wanted: SubscriptionGroupConfig, now_ms: u64) -> Result<(), GroupError> {
-        let current = self.groups.get(&wanted.group_name);
+        let current = self.groups.latest(&wanted.group_name);
         if current.is_none() {
             // Existing groups of older servers may have longer names.
             names::check_group(&wanted.group_name)?;
@@ -143,28 +167,25 @@ impl GroupTable {
 
     /// Deletes a group. True: it existed.
     pub fn delete(&mut self, name: &str, now_ms: u64) -> bool {
-        self.forbidden.remove(name);
-        let existed = self.groups.remove(name).is_some();
+        if self.forbidden.latest(name).is_some() {
+            self.stage_forbidden(name, Bits::new(), now_ms);
+        }
+        let existed = self.groups.latest(name).is_some();
         if existed {
-            self.changed.insert(name.to_owned());
-            self.next_version(now_ms);
+            self.stage(name, None, now_ms);
         }
         existed
     }
 
     /// Forbids or allows a group to read a topic (353).
     pub fn set_readable(&mut self, group: &str, topic: &str, readable: bool, now_ms: u64) {
-        let bits = self.forbidden.entry(group.to_owned()).or_default();
+        let mut bits = self.forbidden.latest(group).cloned().unwrap_or_default();
         if readable {
             bits.remove(topic);
         } else {
             bits.insert(topic.to_owned(), FORBIDDEN_READ);
         }
-        if bits.is_empty() {
-            self.forbidden.remove(group);
-        }
-        self.changed.insert(group.to_owned());
-        self.next_version(now_ms);
+        self.stage_forbidden(group, bits, now_ms);
     }
 
     /// Whether a group may read a topic.
@@ -179,37 +200,48 @@ impl GroupTable {
     /// All groups as data shards want them.
     #[must_use]
     pub fn snapshot(&self) -> Arc<[GroupChange]> {
-        self.groups.keys().map(|name| self.change(name)).collect()
+        self.groups.iter().map(|(name, _)| self.published(name)).collect()
     }
 
-    /// Marks the changes made so far as being written.
-    pub fn begin_save(&mut self) {
-        for name in std::mem::take(&mut self.changed) {
-            let change = self.change(&name);
-            self.saving.push(change);
+    /// What was staged and not taken yet, to be appended to the journal at once.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// A group is durable, or was recovered: it takes effect.
+    pub fn apply(&mut self, name: &str, config: Option<Arc<SubscriptionGroupConfig>>) {
+        self.groups.apply(name, config);
+    }
+
+    /// What a group must not do is durable, or was recovered: it takes effect.
+    pub fn apply_forbidden(&mut self, group: &str, topics: Arc<Bits>) {
+        self.forbidden.apply(group, (!topics.is_empty()).then_some(topics));
+    }
+
+    /// A version is durable, or was recovered.
+    pub fn apply_version(&mut self, version: DataVersion) {
+        self.version = version;
+        if self.latest_version.counter < version.counter {
+            self.latest_version = version;
         }
     }
 
-    /// What was marked has been written: it is to be published.
-    pub fn saved(&mut self) -> Arc<[GroupChange]> {
-        std::mem::take(&mut self.saving).into()
+    /// What was staged will never be.
+    pub fn forget_staged(&mut self) {
+        self.groups.forget_staged();
+        self.forbidden.forget_staged();
+        self.latest_version = self.version;
+        self.changes.clear();
     }
 
-    fn insert(&mut self, group: SubscriptionGroupConfig, now_ms: u64) -> Result<(), GroupError> {
-        if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.group_name) {
-            return Err(GroupError::TooMany);
-        }
-        self.changed.insert(group.group_name.clone());
-        self.groups.insert(group.group_name.clone(), group);
-        self.next_version(now_ms);
-        Ok(())
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new();
     }
 
-    fn next_version(&mut self, now_ms: u64) {
-        self.version = self.version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
-    }
-
-    fn change(&self, name: &str) -> GroupChange {
+    /// A group, or its absence, as data shards want it.
+    #[must_use]
+    pub fn published(&self, name: &str) -> GroupChange {
         let group = self.groups.get(name).map(|group| {
             let forbidden = self.forbidden.get(name).into_iter().flatten();
             let unreadable = forbidden.filter(|(_, bits)| **bits & FORBIDDEN_READ != 0);
@@ -226,17 +258,38 @@ impl GroupTable {
         });
         GroupChange { name: Arc::from(name), group }
     }
+
+    fn insert(&mut self, group: SubscriptionGroupConfig, now_ms: u64) -> Result<(), GroupError> {
+        if self.groups.latest_count() >= GROUPS_MAX && self.groups.latest(&group.group_name).is_none() {
+            return Err(GroupError::TooMany);
+        }
+        let name = group.group_name.clone();
+        self.stage(&name, Some(Arc::new(group)), now_ms);
+        Ok(())
+    }
+
+    fn stage(&mut self, name: &str, config: Option<Arc<SubscriptionGroupConfig>>, now_ms: u64) {
+        self.groups.stage(name, config.clone());
+        self.changes.push(Change::Group { name: name.to_owned(), config });
+        self.next_version(now_ms);
+    }
+
+    fn stage_forbidden(&mut self, group: &str, topics: Bits, now_ms: u64) {
+        let topics = Arc::new(topics);
+        self.forbidden.stage(group, (!topics.is_empty()).then(|| Arc::clone(&topics)));
+        self.changes.push(Change::Forbidden { group: group.to_owned(), topics });
+        self.next_version(now_ms);
+    }
+
+    fn next_version(&mut self, now_ms: u64) {
+        self.latest_version = self.latest_version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
+        self.changes.push(Change::Version(Table::Groups, self.latest_version));
+    }
 }
 
 /// A group with the reference's defaults.
 fn group_config(name: &str) -> SubscriptionGroupConfig {
     SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() }
-}
-
-impl Default for GroupTable {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 #[cfg(test)]
@@ -248,13 +301,28 @@ mod tests {
         BrokerConfig::from_text(text, &[], &HostFacts::for_tests()).expect("valid").0
     }
 
+    /// What the journal does when everything goes well.
+    fn save(table: &mut GroupTable) {
+        for change in table.take_changes() {
+            match change {
+                Change::Group { name, config } => table.apply(&name, config),
+                Change::Forbidden { group, topics } => table.apply_forbidden(&group, topics),
+                Change::Version(_, version) => table.apply_version(version),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[test]
     fn groups_appear_on_demand_unless_that_is_off() {
         let mut table = GroupTable::new();
-        assert!(table.load(None, 1));
+        table.add_built_in(1);
         assert!(table.get("TOOLS_CONSUMER").is_some());
         assert!(table.create_on_demand("g", &config(""), 2));
-        assert!(!table.create_on_demand("g", &config(""), 2), "exists");
+        assert!(!table.create_on_demand("g", &config(""), 2), "is about to exist");
+        assert!(table.get("g").is_none(), "not before it is durable");
+        save(&mut table);
+        assert!(table.get("g").is_some());
         assert!(!table.create_on_demand("a.b", &config(""), 2), "illegal name");
         let closed = config("autoCreateSubscriptionGroup=false");
         assert!(!table.create_on_demand("h", &closed, 2));
@@ -272,7 +340,7 @@ mod tests {
         let mut group = group_config("g");
         group.retry_max_times = 3;
         assert_eq!(table.update(group.clone(), 1), Ok(()));
-        assert_eq!(table.get("g").map(|g| g.retry_max_times), Some(3));
+        assert_eq!(table.latest("g").map(|g| g.retry_max_times), Some(3));
         group.retry_queue_nums = -1;
         assert_eq!(table.update(group.clone(), 1), Err(GroupError::RetryQueues(-1)));
         group.retry_queue_nums = 1;
@@ -286,16 +354,33 @@ mod tests {
         let mut table = GroupTable::new();
         table.create_on_demand("g", &config(""), 1);
         table.set_readable("g", "T", false, 2);
+        save(&mut table);
         assert!(!table.is_readable("g", "T"));
-        table.begin_save();
-        let changes = table.saved();
-        assert_eq!(changes.len(), 1);
-        assert_eq!(changes[0].group.as_ref().expect("exists").forbidden_topics.len(), 1);
+        let published = table.published("g").group.expect("exists");
+        assert_eq!(published.forbidden_topics.len(), 1);
         table.set_readable("g", "T", true, 3);
+        save(&mut table);
         assert!(table.is_readable("g", "T"));
         assert!(table.wrapper().forbidden_table.is_empty());
         assert!(table.delete("g", 4));
-        table.begin_save();
-        assert!(table.saved()[0].group.is_none());
+        save(&mut table);
+        assert!(table.published("g").group.is_none());
+    }
+
+    #[test]
+    fn what_is_refused_leaves_no_trace() {
+        let mut table = GroupTable::new();
+        table.create_on_demand("g", &config(""), 1);
+        save(&mut table);
+        let before = table.wrapper();
+        table.delete("g", 2);
+        table.set_readable("g", "T", false, 2);
+        table.create_on_demand("h", &config(""), 2);
+        table.forget_staged();
+        assert!(table.take_changes().is_empty());
+        assert_eq!(table.wrapper(), before);
+        assert!(table.create_on_demand("h", &config(""), 3), "may be asked for again");
+        save(&mut table);
+        assert_eq!(table.version().counter, before.data_version.counter + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What happens by the clock: silent clients, expired locks, offsets to disk, counters at midnight.
+//! What happens by the clock: silent clients, expired locks, offsets to disk, exports, counters at midnight.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,28 +6,23 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::core::Core;
-use super::files::MetadataFile;
-use super::requests;
 use super::runtime_info::totals;
+use super::{export, requests};
 use crate::message::ShardMessage;
 
 /// How often silent clients are looked for, as in the reference.
 const SCAN_PERIOD: Duration = Duration::from_secs(10);
 /// How often deferred notices go out (`realTimeNotifyConsumerChange=false`), as in the reference.
 const NOTICE_PERIOD: Duration = Duration::from_secs(15);
-/// Shortest period of writing: a smaller setting is taken as this.
-const FLUSH_PERIOD_MIN: Duration = Duration::from_millis(100);
+/// How often a switched-off export looks whether it has been switched on.
+const EXPORT_CHECK: Duration = Duration::from_secs(60);
 
 /// Starts everything; it ends with the shard.
 pub fn spawn(core: &Rc<Core>) {
     core.io.spawn(scan(Rc::clone(core)));
     core.io.spawn(send_deferred_notices(Rc::clone(core)));
-    core.io.spawn(flush(Rc::clone(core), Rc::clone(&core.offsets_file), |core| {
-        core.config().flush_consumer_offset_interval
-    }));
-    core.io.spawn(flush(Rc::clone(core), Rc::clone(&core.delay_file), |core| {
-        core.config().flush_delay_offset_interval
-    }));
+    core.io.spawn(flush_offsets(Rc::clone(core)));
+    core.io.spawn(export_metadata(Rc::clone(core)));
 }
 
 async fn scan(core: Rc<Core>) {
@@ -60,10 +55,32 @@ async fn send_deferred_notices(core: Rc<Core>) {
     }
 }
 
-async fn flush(core: Rc<Core>, file: Rc<MetadataFile>, period_ms: fn(&Core) -> u64) {
+async fn flush_offsets(core: Rc<Core>) {
+    let mut is_failing = false;
     loop {
-        core.io.sleep(Duration::from_millis(period_ms(&core)).max(FLUSH_PERIOD_MIN)).await;
-        // A failure has been logged, and is retried.
-        let _ = file.save().await;
+        core.io.sleep(core.config().flush_offsets_period()).await;
+        if !core.offsets.borrow().has_unsaved() {
+            continue;
+        }
+        match core.flush_offsets().await {
+            Ok(()) => is_failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    warn!(%error, "consumer offsets are kept in memory until they can be written");
+                }
+            }
+        }
+    }
+}
+
+async fn export_metadata(core: Rc<Core>) {
+    loop {
+        match core.config().export_metadata_interval {
+            0 => core.io.sleep(EXPORT_CHECK).await,
+            period_ms => {
+                core.io.sleep(Duration::from_millis(period_ms)).await;
+                export::export(&core).await;
+            }
+        }
     }
 }

@@ -11,12 +11,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ringmq_reactor::{AcceptTo, Context, ListenerId, ShardId};
+use ringmq_reactor::{AcceptTo, Context, ListenerId, ShardId, with_causes};
 use tracing::{error, info};
 
 use super::core::Core;
 use super::registration::Registration;
-use super::{housekeeping, loading};
+use super::{export, housekeeping, loading};
 use crate::message::{CLIENT_LISTENER, ShardMessage};
 
 /// What the broker's owner (the process, a test) may want to hear.
@@ -66,7 +66,7 @@ enum Phase {
     Serving,
     /// Data shards finish what was accepted, name servers are told.
     Draining,
-    /// Files are being written for the last time.
+    /// Metadata is being written for the last time.
     Saving,
     /// Data shards close.
     Exiting,
@@ -116,7 +116,7 @@ impl Lifecycle {
         *self.core.mornings.borrow_mut() = super::runtime_info::Mornings::new(now_ms);
         let (core, loaded) = (Rc::clone(&self.core), Rc::clone(&self.loaded));
         self.core.io.spawn(async move {
-            let outcome = loading::load(&core).await.map_err(|error| error.to_string());
+            let outcome = loading::load(&core).await.map_err(|error| with_causes(&error));
             *loaded.borrow_mut() = Some(outcome);
         });
     }
@@ -248,11 +248,11 @@ impl Lifecycle {
         }
         let (core, saved) = (Rc::clone(&self.core), Rc::clone(&self.saved));
         self.core.io.spawn(async move {
-            for file in [&core.offsets_file, &core.delay_file, &core.topics_file, &core.groups_file] {
-                if let Err(error) = file.save().await {
-                    error!(%error, "lost at stop");
-                }
+            if let Err(error) = core.flush_offsets().await {
+                error!(%error, "the last consumer offsets are lost");
             }
+            export::export(&core).await;
+            core.journal.close().await;
             saved.set(true);
         });
         Some(Phase::Saving)

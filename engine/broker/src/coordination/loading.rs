@@ -1,4 +1,4 @@
-//! Reading the metadata files at start, and the tasks that write them.
+//! Taking the store at start: lock, metadata, and what data shards need of it.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use ringmq_reactor::OpenOptions;
 use ringmq_reactor::task::Backup;
-use ringmq_remoting::body::{ConsumerOffsetTable, SubscriptionGroupWrapper, TopicConfigWrapper};
 use tracing::info;
 
 use super::core::Core;
-use super::files::{self, LoadError, MetadataFile};
-use super::offsets::DelayProgress;
+use super::persistence::Loading;
+use super::takeover::{self, TakeOverError};
 use crate::message::ShardMessage;
+use crate::metadata::{self, RecoverError};
 
 /// Offsets per mail at start.
 const OFFSETS_PER_MAIL: usize = 10_000;
@@ -43,36 +43,29 @@ pub enum StoreError {
         /// Now.
         wanted: u16,
     },
-    /// A metadata file.
+    /// The metadata store.
     #[error(transparent)]
-    Metadata(#[from] LoadError),
+    Metadata(#[from] RecoverError),
+    /// Metadata of another making.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
 }
 
 /// Takes the store, reads what is persisted, and mails it to the data shards.
 pub async fn load(core: &Rc<Core>) -> Result<(), StoreError> {
     take_store(core).await?;
-    let dir = core.config().config_dir();
+    let config = core.config();
     let io = &core.io;
-    let topics = files::load(io, &dir.join("topics.json"), TopicConfigWrapper::from_json).await?;
-    let groups =
-        files::load(io, &dir.join("subscriptionGroup.json"), SubscriptionGroupWrapper::from_json).await?;
-    let offsets = files::load(io, &dir.join("consumerOffset.json"), ConsumerOffsetTable::from_json).await?;
-    let delay = files::load(io, &dir.join("delayOffset.json"), DelayProgress::from_json).await?;
-    if core.topics.borrow_mut().load(topics, &core.config(), core.now_ms()) {
-        core.topics_file.touch();
+    let mut loading = Loading(core);
+    let recovered = metadata::recover(io, &config.metadata_dir(), &mut loading).await?;
+    if !recovered.found {
+        takeover::take_over(io, &config.config_dir(), &mut loading).await?;
     }
-    if core.groups.borrow_mut().load(groups, core.now_ms()) {
-        core.groups_file.touch();
-    }
-    core.offsets.borrow_mut().load(offsets, delay);
-    spawn_writers(core);
-    // What was just added is derived from the configuration: it need not be on disk before it is used.
-    for file in [&core.topics_file, &core.groups_file].map(Rc::clone) {
-        core.io.spawn(async move {
-            // A failure has been logged, and is retried.
-            let _ = file.save().await;
-        });
-    }
+    core.topics.borrow_mut().add_built_in(&config, core.now_ms());
+    core.groups.borrow_mut().add_built_in(core.now_ms());
+    core.io.spawn(Rc::clone(&core.journal).run(Rc::clone(core), recovered));
+    // What was just added follows from the configuration: it need not be durable before it is used.
+    drop(core.save());
     mail_all(core);
     Ok(())
 }
@@ -83,9 +76,11 @@ async fn take_store(core: &Core) -> Result<(), StoreError> {
     let config = core.config();
     let root = &config.store_path_root_dir;
     let failed = |what: String| move |source| StoreError::Io { what, source };
-    for dir in [root.clone(), config.config_dir()] {
+    for dir in [root.clone(), config.config_dir(), config.metadata_dir()] {
         core.io.make_dir(&dir).await.map_err(failed(format!("cannot make {}", dir.display())))?;
     }
+    // What is promised in these folders must not go with their names.
+    core.io.sync_dir(root).await.map_err(failed(format!("cannot sync {}", root.display())))?;
     let lock = root.join("lock");
     let options = OpenOptions { create: true, lock: true, ..OpenOptions::default() };
     // The handle is given up, not closed: the lock ends with the process.
@@ -112,47 +107,6 @@ async fn take_store(core: &Core) -> Result<(), StoreError> {
         Err(error) => return Err(failed(format!("cannot read {}", path.display()))(error)),
     }
     Ok(())
-}
-
-fn spawn_writers(core: &Rc<Core>) {
-    let write = |file: &Rc<MetadataFile>, content: fn(&Core) -> String, published: fn(&Core)| {
-        let (for_content, for_published) = (Rc::clone(core), Rc::clone(core));
-        let writer = Rc::clone(file).write_changes(
-            core.io.clone(),
-            move || Bytes::from(content(&for_content)),
-            move || published(&for_published),
-        );
-        core.io.spawn(writer);
-    };
-    write(
-        &core.topics_file,
-        |core| {
-            core.topics.borrow_mut().begin_save();
-            core.topics.borrow().wrapper().to_json()
-        },
-        |core| {
-            let changes = core.topics.borrow_mut().saved();
-            if !changes.is_empty() {
-                core.mail_all(|| ShardMessage::Topics(changes.clone()));
-                core.registration.changed();
-            }
-        },
-    );
-    write(
-        &core.groups_file,
-        |core| {
-            core.groups.borrow_mut().begin_save();
-            core.groups.borrow().wrapper().to_json()
-        },
-        |core| {
-            let changes = core.groups.borrow_mut().saved();
-            if !changes.is_empty() {
-                core.mail_all(|| ShardMessage::Groups(changes.clone()));
-            }
-        },
-    );
-    write(&core.offsets_file, |core| core.offsets.borrow_mut().offsets_json(core.now_ms()), |_| {});
-    write(&core.delay_file, |core| core.offsets.borrow_mut().delay_json(core.now_ms()), |_| {});
 }
 
 /// Start, step 2.

@@ -26,12 +26,12 @@ use ringmq_remoting::request::FieldError;
 use tracing::debug;
 
 use super::core::{Core, Response, TooManyQuestions};
-use super::files::SaveError;
 use super::groups::GroupError;
 use super::names::NameError;
 use super::relay::Channel;
 use super::topics::TopicError;
 use crate::message::{Ensure, ForwardedRequest, Origin, Question};
+use crate::metadata::SaveError;
 
 /// A request and where it came from.
 #[derive(Debug)]

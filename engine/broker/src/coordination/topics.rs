@@ -1,17 +1,18 @@
 //! The topic table: what topics exist, how they come into being and change.
 //!
-//! Pure state with the reference's rules. A change is first written to `topics.json`, then published to the data shards,
-//! then answered: see [`TopicTable::begin_save`].
+//! Pure state with the reference's rules. A change is staged, taken to the journal, and takes effect when that has made it durable:
+//! see [`super::table`].
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringmq_remoting::body::{DataVersion, TopicConfig, TopicConfigWrapper, perm};
 
 use super::attributes::{self, AttributeError};
 use super::names::{self, NameError, TEMPLATE_TOPIC};
+use super::table::StagedTable;
 use crate::config::BrokerConfig;
 use crate::message::{Perm, Topic, TopicChange};
+use crate::metadata::{Change, Table};
 
 /// Most topics of a broker.
 pub const TOPICS_MAX: usize = 1_000_000;
@@ -52,53 +53,45 @@ pub enum TopicError {
 }
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TopicTable {
-    topics: BTreeMap<String, TopicConfig>,
+    topics: StagedTable<TopicConfig>,
     version: DataVersion,
-    /// Changed and not being written yet.
-    changed: BTreeSet<String>,
-    /// Changed, being written, to be published when they are.
-    saving: Vec<TopicChange>,
+    /// With everything staged.
+    latest_version: DataVersion,
+    /// To be taken to the journal.
+    changes: Vec<Change>,
 }
 
 impl TopicTable {
     /// No topics.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            topics: BTreeMap::new(),
-            version: DataVersion::default(),
-            changed: BTreeSet::new(),
-            saving: Vec::new(),
-        }
+        Self::default()
     }
 
-    /// Takes what was read from disk, and adds the built-in topics that are missing. True: something was added.
-    pub fn load(&mut self, stored: Option<TopicConfigWrapper>, config: &BrokerConfig, now_ms: u64) -> bool {
-        if let Some(stored) = stored {
-            self.version = stored.data_version;
-            self.topics = stored.topic_config_table;
-        }
-        let mut added = false;
-        for topic in built_in(config) {
-            if !self.topics.contains_key(&topic.topic_name) {
-                self.topics.insert(topic.topic_name.clone(), topic);
-                added = true;
-            }
-        }
+    /// Adds the built-in topics that are missing. They follow from the configuration and exist at once: if they do not reach the journal,
+    /// the next start adds them again.
+    pub fn add_built_in(&mut self, config: &BrokerConfig, now_ms: u64) {
+        let mut added: Vec<TopicConfig> = built_in(config);
+        added.retain(|topic| self.topics.get(&topic.topic_name).is_none());
         // A template from an earlier start must not go on inviting clients to create topics.
         if !config.auto_create_topic_enable
-            && let Some(template) = self.topics.get_mut(TEMPLATE_TOPIC)
+            && let Some(template) = self.topics.get(TEMPLATE_TOPIC)
             && template.perm != PERM_RW
         {
-            template.perm = PERM_RW;
-            added = true;
+            added.push(TopicConfig { perm: PERM_RW, ..template.clone() });
         }
-        if added {
-            self.next_version(now_ms);
+        if added.is_empty() {
+            return;
         }
-        added
+        for topic in added {
+            let (name, config) = (topic.topic_name.clone(), Some(Arc::new(topic)));
+            self.topics.apply(&name, config.clone());
+            self.changes.push(Change::Topic { name, config });
+        }
+        self.next_version(now_ms);
+        self.version = self.latest_version;
     }
 
     /// A topic's configuration.
@@ -109,7 +102,12 @@ impl TopicTable {
 
     /// All topics in order.
     pub fn iter(&self) -> impl Iterator<Item = &TopicConfig> {
-        self.topics.values()
+        self.topics.iter().map(|(_, topic)| &**topic)
+    }
+
+    /// Topics behind `name` in order; `None`: from the beginning.
+    pub fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&String, &Arc<TopicConfig>)> {
+        self.topics.after(name)
     }
 
     /// The table's version.
@@ -118,10 +116,11 @@ impl TopicTable {
         self.version
     }
 
-    /// Table and version: the content of `topics.json` and of the answer to 21.
+    /// Table and version: the answer to 21.
     #[must_use]
     pub fn wrapper(&self) -> TopicConfigWrapper {
-        TopicConfigWrapper { data_version: self.version, topic_config_table: self.topics.clone() }
+        let topics = self.topics.iter().map(|(name, topic)| (name.clone(), (**topic).clone()));
+        TopicConfigWrapper { data_version: self.version, topic_config_table: topics.collect() }
     }
 
     /// As [`TopicTable::wrapper`], with permissions cut to those of the broker: for name servers.
@@ -150,14 +149,14 @@ impl TopicTable {
         config: &BrokerConfig,
         now_ms: u64,
     ) -> Result<bool, TopicError> {
-        if self.topics.contains_key(name) {
+        if self.topics.latest(name).is_some() {
             return Ok(false);
         }
         names::check_topic(name)?;
         if name.starts_with(names::RETRY_PREFIX) {
             return self.create_group_topic(name, 1, is_unit, now_ms);
         }
-        let Some(template) = self.topics.get(template) else { return Ok(false) };
+        let Some(template) = self.topics.latest(template) else { return Ok(false) };
         let inherits = template.perm & perm::INHERIT != 0
             && (config.auto_create_topic_enable || template.topic_name != TEMPLATE_TOPIC);
         if !inherits {
@@ -182,7 +181,7 @@ impl TopicTable {
         is_unit: bool,
         now_ms: u64,
     ) -> Result<bool, TopicError> {
-        if self.topics.contains_key(name) {
+        if self.topics.latest(name).is_some() {
             return Ok(false);
         }
         names::check_topic(name)?;
@@ -214,7 +213,7 @@ impl TopicTable {
         if wanted.perm & !PERM_BITS != 0 {
             return Err(TopicError::Perm(wanted.perm));
         }
-        let current = self.topics.get(&name);
+        let current = self.topics.latest(&name);
         // A whole configuration (18) carries plain keys, a request of one topic (17) signed ones.
         let signed = wanted.attributes.keys().all(|key| key.starts_with(['+', '-']));
         if signed {
@@ -236,10 +235,9 @@ impl TopicTable {
 
     /// Deletes a topic. True: it existed.
     pub fn delete(&mut self, name: &str, now_ms: u64) -> bool {
-        let existed = self.topics.remove(name).is_some();
+        let existed = self.topics.latest(name).is_some();
         if existed {
-            self.changed.insert(name.to_owned());
-            self.next_version(now_ms);
+            self.stage(name, None, now_ms);
         }
         existed
     }
@@ -247,65 +245,82 @@ impl TopicTable {
     /// Names of the system topics that exist.
     #[must_use]
     pub fn system_topics(&self, config: &BrokerConfig) -> Vec<String> {
-        self.topics.keys().filter(|name| names::is_system_topic(name, config)).cloned().collect()
+        let names = self.topics.iter().map(|(name, _)| name);
+        names.filter(|name| names::is_system_topic(name, config)).cloned().collect()
     }
 
     /// All topics as data shards want them.
     #[must_use]
     pub fn snapshot(&self) -> Arc<[TopicChange]> {
-        self.topics.keys().map(|name| self.change(name)).collect()
+        self.topics.iter().map(|(name, topic)| published(name, Some(topic))).collect()
     }
 
-    /// Marks the changes made so far as being written: they are part of what [`TopicTable::wrapper`] gives now.
-    pub fn begin_save(&mut self) {
-        let changed = std::mem::take(&mut self.changed);
-        for name in changed {
-            let change = self.change(&name);
-            self.saving.push(change);
+    /// What was staged and not taken yet, to be appended to the journal at once.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// A topic is durable, or was recovered: it takes effect. Gives what data shards are to be told.
+    pub fn apply(&mut self, name: &str, config: Option<Arc<TopicConfig>>) -> TopicChange {
+        let change = published(name, config.as_ref());
+        self.topics.apply(name, config);
+        change
+    }
+
+    /// A version is durable, or was recovered.
+    pub fn apply_version(&mut self, version: DataVersion) {
+        self.version = version;
+        if self.latest_version.counter < version.counter {
+            self.latest_version = version;
         }
     }
 
-    /// What was marked has been written: it is to be published.
-    pub fn saved(&mut self) -> Arc<[TopicChange]> {
-        std::mem::take(&mut self.saving).into()
+    /// What was staged will never be.
+    pub fn forget_staged(&mut self) {
+        self.topics.forget_staged();
+        self.latest_version = self.version;
+        self.changes.clear();
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new();
     }
 
     fn insert(&mut self, topic: TopicConfig, now_ms: u64) -> Result<(), TopicError> {
-        if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic.topic_name) {
+        if self.topics.latest_count() >= TOPICS_MAX && self.topics.latest(&topic.topic_name).is_none() {
             return Err(TopicError::TooMany);
         }
-        self.changed.insert(topic.topic_name.clone());
-        self.topics.insert(topic.topic_name.clone(), topic);
-        self.next_version(now_ms);
+        let name = topic.topic_name.clone();
+        self.stage(&name, Some(Arc::new(topic)), now_ms);
         Ok(())
     }
 
-    fn next_version(&mut self, now_ms: u64) {
-        self.version = self.version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
+    fn stage(&mut self, name: &str, config: Option<Arc<TopicConfig>>, now_ms: u64) {
+        self.topics.stage(name, config.clone());
+        self.changes.push(Change::Topic { name: name.to_owned(), config });
+        self.next_version(now_ms);
     }
 
-    fn change(&self, name: &str) -> TopicChange {
-        let topic = self.topics.get(name).map(|topic| {
-            Arc::new(Topic {
-                read_queues: topic.read_queue_nums,
-                write_queues: topic.write_queue_nums,
-                perm: Perm(topic.perm),
-                sys_flag: topic.topic_sys_flag,
-                order: topic.order,
-                compaction: topic
-                    .attributes
-                    .get("cleanup.policy")
-                    .is_some_and(|policy| policy == "COMPACTION"),
-            })
-        });
-        TopicChange { name: Arc::from(name), topic }
+    fn next_version(&mut self, now_ms: u64) {
+        self.latest_version = self.latest_version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
+        self.changes.push(Change::Version(Table::Topics, self.latest_version));
     }
 }
 
-impl Default for TopicTable {
-    fn default() -> Self {
-        Self::new()
-    }
+/// A topic as data shards want it.
+fn published(name: &str, topic: Option<&Arc<TopicConfig>>) -> TopicChange {
+    let topic = topic.map(|topic| {
+        Arc::new(Topic {
+            read_queues: topic.read_queue_nums,
+            write_queues: topic.write_queue_nums,
+            perm: Perm(topic.perm),
+            sys_flag: topic.topic_sys_flag,
+            order: topic.order,
+            compaction: topic.attributes.get("cleanup.policy").is_some_and(|policy| policy == "COMPACTION"),
+        })
+    });
+    TopicChange { name: Arc::from(name), topic }
 }
 
 fn check_queues(topic: &str, queues: i32) -> Result<(), TopicError> {

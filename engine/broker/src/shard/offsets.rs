@@ -1,6 +1,6 @@
 //! Consumer offsets of the queues that this shard owns.
 //!
-//! The truth while the broker runs; the coordination shard is sent what changed, about every second, and persists it. A crash
+//! The truth while the broker runs; the coordination shard is sent what changed (see `BrokerConfig::report_offsets_after`) and persists it. A crash
 //! forgets at most what had not been sent and written yet: consumers then see some messages twice.
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmq_reactor::{ShardId, TaskIo, Tasks};
+use ringmq_reactor::{ShardId, TaskIo, Tasks, with_causes};
 use ringmq_store::{Flush, Store, StoreConfig};
 use tracing::{info, warn};
 
@@ -48,8 +48,9 @@ impl Opening {
 }
 
 async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -> Outcome {
-    let (store, report) =
-        Store::open(io, me, store_config(config, me, token_owner)).await.map_err(with_causes)?;
+    let (store, report) = Store::open(io, me, store_config(config, me, token_owner))
+        .await
+        .map_err(|error| with_causes(&error))?;
     info!(
         shard = %me,
         records = report.records,
@@ -109,19 +110,4 @@ fn small(full: StoreConfig) -> StoreConfig {
         key_run_log_bytes: 256 << 10,
         ..full
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -38,8 +38,6 @@ use super::wire::{Caller, OVERLOAD, Wire};
 use crate::config::{BrokerConfig, FlushDiskType};
 use crate::message::{Ensure, QueueOwner, ShardMessage};
 
-/// Changed offsets and delay progress go to the coordination shard after this time.
-const REPORT_AFTER: Duration = Duration::from_secs(1);
 /// Delays are counted by the wall clock, alarms are not: look at least this often while something is parked.
 const ALARM_MAX: Duration = Duration::from_secs(10);
 
@@ -245,7 +243,7 @@ impl Plane {
         self.woken = woken;
     }
 
-    /// Notes that something has to be reported within [`REPORT_AFTER`].
+    /// Notes that something has to be reported within [`BrokerConfig::report_offsets_after`].
     pub(crate) fn report_soon(&mut self, now: Monotonic) {
         self.unreported_since.get_or_insert(now);
     }
@@ -253,7 +251,10 @@ impl Plane {
     /// Sends changed offsets and delay progress to the coordination shard, if it is time or `at_once`.
     pub(crate) fn report(&mut self, wire: &mut Wire<'_>, at_once: bool) {
         let Some(since) = self.unreported_since else { return };
-        if !at_once && !self.offsets.is_full() && wire.io.now().since(since) < REPORT_AFTER {
+        if !at_once
+            && !self.offsets.is_full()
+            && wire.io.now().since(since) < self.config.report_offsets_after()
+        {
             return;
         }
         self.unreported_since = None;
@@ -284,7 +285,7 @@ impl Plane {
     /// One timer for everything that has a time: it only has to make a turn happen.
     fn set_alarm(&mut self, wire: &mut Wire<'_>) {
         let now = wire.io.now();
-        let report = self.unreported_since.map(|since| since + REPORT_AFTER);
+        let report = self.unreported_since.map(|since| since + self.config.report_offsets_after());
         let late = self.flush_limit().and_then(|limit| Some(self.acks.oldest_client_since()? + limit));
         let delay = self.delay.next_due(now, wire.io.wall_ms()).map(|due| due.min(now + ALARM_MAX));
         let Some(next) = [self.held.next_deadline(), report, late, delay].into_iter().flatten().min() else {

@@ -219,8 +219,7 @@ impl TaskIo {
             }
         }
         self.write_then_rename(&path, bytes).await?;
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        self.sync_dir(directory).await
+        self.sync_dir(directory_of(&path)).await
     }
 
     async fn write_then_rename(&self, path: &Path, bytes: Bytes) -> io::Result<()> {
@@ -270,6 +269,15 @@ impl Drop for OpenFile {
     }
 }
 
+/// The directory that holds the name `path`: that of a bare name is the current one.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
+}
+
 /// `path` with `suffix` appended to its last component: `offsets.json` → `offsets.json.bak`.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -292,4 +300,16 @@ fn attempted(action: &'static str, path: &Path, source: io::Error) -> io::Error 
 
 fn unexpected(value: &FileValue) -> io::Error {
     io::Error::other(format!("the driver answered a file operation with {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_directory() {
+        for (path, directory) in [("/a/b", "/a"), ("/b", "/"), ("a/b", "a"), ("b", "."), ("/", "/")] {
+            assert_eq!(directory_of(Path::new(path)), Path::new(directory), "{path}");
+        }
+    }
 }

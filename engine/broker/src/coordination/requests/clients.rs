@@ -52,7 +52,7 @@ pub(super) fn heartbeat(core: &Rc<Core>, request: &Request) -> Outcome {
         groups_made |=
             core.groups.borrow_mut().create_on_demand(&consumer.group_name, &core.config(), core.now_ms());
         let Some(retry_queues) =
-            core.groups.borrow().get(&consumer.group_name).map(|group| group.retry_queue_nums)
+            core.groups.borrow().latest(&consumer.group_name).map(|group| group.retry_queue_nums)
         else {
             continue;
         };
@@ -71,23 +71,11 @@ pub(super) fn heartbeat(core: &Rc<Core>, request: &Request) -> Outcome {
     }
     let answer =
         Response::success().field("IS_SUPPORT_HEART_BEAT_V2", true).field("IS_SUB_CHANGE", must_send_again);
-    if groups_made {
-        core.groups_file.touch();
-    }
-    if topics_made {
-        core.topics_file.touch();
-    }
     if !groups_made && !topics_made {
         return Outcome::Now(Ok(answer));
     }
-    let core = Rc::clone(core);
-    Outcome::later(async move {
-        // Both are asked for, also when the first fails: it is retried, and the second must not be forgotten.
-        let groups = core.groups_file.save().await;
-        let topics = core.topics_file.save().await;
-        groups.and(topics)?;
-        Ok(answer)
-    })
+    let saved = core.save();
+    Outcome::later(async move { Ok(saved.outcome().await.map(|()| answer)?) })
 }
 
 fn make_retry_topic(core: &Core, consumer: &ConsumerData, queues: i32) -> bool {

@@ -13,19 +13,15 @@ use super::{Answer, Outcome, Refusal, Request};
 use crate::coordination::core::{Core, Response};
 use crate::message::Question;
 
-async fn save(core: &Core) -> Result<(), Refusal> {
-    core.groups_file.touch();
-    Ok(core.groups_file.save().await?)
-}
-
-/// Makes a group that a request needs, if that is allowed.
+/// Makes a group that a request needs, if that is allowed; waits until it can be relied on, or will not be.
 pub(super) async fn ensure(core: &Core, group: &str) {
-    if core.groups.borrow_mut().create_on_demand(group, &core.config(), core.now_ms()) {
+    let is_new = core.groups.borrow_mut().create_on_demand(group, &core.config(), core.now_ms());
+    let saved = core.save();
+    if is_new {
         info!(group, "consumer group created on demand");
-        core.groups_file.touch();
     }
-    if let Err(error) = core.groups_file.save().await {
-        error!(group, %error, "a new consumer group is not usable before it can be written");
+    if let Err(error) = saved.outcome().await {
+        error!(group, %error, "a consumer group was not created on demand");
     }
 }
 
@@ -57,9 +53,9 @@ fn store(
             refused = refused.or(Some(error));
         }
     }
-    let core = Rc::clone(core);
+    let saved = core.save();
     Outcome::later(async move {
-        save(&core).await?;
+        saved.outcome().await?;
         refused.map_or_else(|| Ok(Response::success()), |error| Err(error.into()))
     })
 }
@@ -72,16 +68,14 @@ pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
     };
     info!(peer = %request.origin.peer, group, with_offsets, "consumer group deletion asked for");
     let core = Rc::clone(core);
+    core.groups.borrow_mut().delete(&group, core.now_ms());
+    let saved = core.save();
     Outcome::later(async move {
-        if core.groups.borrow_mut().delete(&group, core.now_ms()) {
-            save(&core).await?;
-        }
+        saved.outcome().await?;
         if with_offsets {
             core.ask_all(Question::DeleteGroupOffsets { group: Arc::from(group.as_str()) }).await?;
-            if core.offsets.borrow_mut().remove_group(&group) {
-                core.offsets_file.touch();
-                core.offsets_file.save().await?;
-            }
+            core.offsets.borrow_mut().remove_group(&group);
+            core.flush_offsets().await?;
         }
         Ok(Response::success())
     })
@@ -131,11 +125,12 @@ pub(super) fn forbidden(core: &Rc<Core>, request: &Request) -> Outcome {
         Err(refusal) => return Outcome::Now(Err(refusal)),
     };
     let core = Rc::clone(core);
+    if let Some(readable) = wanted {
+        core.groups.borrow_mut().set_readable(&group, &topic, readable, core.now_ms());
+    }
+    let saved = core.save();
     Outcome::later(async move {
-        if let Some(readable) = wanted {
-            core.groups.borrow_mut().set_readable(&group, &topic, readable, core.now_ms());
-            save(&core).await?;
-        }
+        saved.outcome().await?;
         let readable = core.groups.borrow().is_readable(&group, &topic);
         Ok(Response::body(to_text(&Forbidden { group, topic, readable })))
     })

@@ -15,12 +15,12 @@ use crate::message::{self, Question, QueueOffset, ResetTarget};
 
 /// 43
 pub(super) fn all(core: &Core) -> Answer {
-    Ok(Response::body(core.offsets.borrow_mut().offsets_json(core.now_ms())))
+    Ok(Response::body(core.offsets.borrow().offsets_json()))
 }
 
 /// 45
 pub(super) fn all_delay(core: &Core) -> Answer {
-    Ok(Response::body(core.offsets.borrow_mut().delay_json(core.now_ms())))
+    Ok(Response::body(core.offsets.borrow().delay_json()))
 }
 
 struct Reset {

@@ -14,29 +14,26 @@ use crate::coordination::core::{Core, Response};
 use crate::coordination::names::{self, NameError};
 use crate::coordination::topics::TopicError;
 use crate::message::Question;
+use crate::metadata::journal::Saved;
 
-/// Writes a change, lets the name servers know, and waits for both.
-async fn publish(core: &Core) -> Result<(), super::Refusal> {
-    core.topics_file.touch();
-    core.topics_file.save().await?;
+/// Waits until a change is durable and the name servers know.
+async fn publish(core: &Core, saved: Saved) -> Result<(), super::Refusal> {
+    saved.outcome().await?;
     core.registration.settled(&core.io).await;
     Ok(())
 }
 
-/// After an attempt to create a topic that a request needs.
+/// After an attempt to create a topic that a request needs: waits until it can be relied on, or will not be.
 pub(super) async fn created(core: &Core, topic: &str, created: Result<bool, TopicError>) {
     match created {
-        Ok(false) => {
-            // It may have been created a moment ago and not be published yet.
-            if core.topics_file.is_dirty() {
-                let _ = core.topics_file.save().await;
+        // It may have been created a moment ago and not be published yet.
+        Ok(is_new) => {
+            let saved = core.save();
+            if is_new {
+                info!(topic, "topic created on demand");
             }
-        }
-        Ok(true) => {
-            info!(topic, "topic created on demand");
-            core.topics_file.touch();
-            if let Err(error) = core.topics_file.save().await {
-                error!(topic, %error, "a new topic is not usable before it can be written");
+            if let Err(error) = saved.outcome().await {
+                error!(topic, %error, "a topic was not created on demand");
             }
         }
         Err(error) => warn!(topic, %error, "topic not created"),
@@ -47,10 +44,14 @@ pub(super) async fn created(core: &Core, topic: &str, created: Result<bool, Topi
 pub(super) fn update(core: &Rc<Core>, request: &Request) -> Outcome {
     match apply_one(core, request) {
         Ok(true) => {
-            let core = Rc::clone(core);
-            Outcome::later(async move { publish(&core).await.map(|()| Response::success()) })
+            let (core, saved) = (Rc::clone(core), core.save());
+            Outcome::later(async move { publish(&core, saved).await.map(|()| Response::success()) })
         }
-        Ok(false) => Outcome::Now(Ok(Response::success())),
+        // What it equals may be on its way to the disk.
+        Ok(false) => {
+            let saved = core.save();
+            Outcome::later(async move { Ok(saved.outcome().await.map(|()| Response::success())?) })
+        }
         Err(refusal) => Outcome::Now(Err(refusal)),
     }
 }
@@ -89,10 +90,11 @@ pub(super) fn update_list(core: &Rc<Core>, request: &Request) -> Outcome {
             Err(error) => refused = refused.or(Some(error)),
         }
     }
-    let core = Rc::clone(core);
+    let (core, saved) = (Rc::clone(core), core.save());
     Outcome::later(async move {
-        if changed {
-            publish(&core).await?;
+        match changed {
+            true => publish(&core, saved).await?,
+            false => saved.outcome().await?,
         }
         refused.map_or_else(|| Ok(Response::success()), |error| Err(error.into()))
     })
@@ -117,9 +119,12 @@ pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
     };
     info!(peer = %request.origin.peer, topic, "topic deletion asked for");
     let core = Rc::clone(core);
+    let existed = core.topics.borrow_mut().delete(&topic, core.now_ms());
+    let saved = core.save();
     Outcome::later(async move {
-        if core.topics.borrow_mut().delete(&topic, core.now_ms()) {
-            publish(&core).await?;
+        match existed {
+            true => publish(&core, saved).await?,
+            false => saved.outcome().await?,
         }
         forget(&core, &topic).await?;
         Ok(Response::success())
@@ -129,11 +134,8 @@ pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
 /// Drops a topic's messages and offsets; its configuration is gone already.
 async fn forget(core: &Core, topic: &str) -> Result<(), super::Refusal> {
     core.ask_all(Question::DeleteTopic { topic: Arc::from(topic) }).await?;
-    if core.offsets.borrow_mut().remove_topic(topic) {
-        core.offsets_file.touch();
-        core.offsets_file.save().await?;
-    }
-    Ok(())
+    core.offsets.borrow_mut().remove_topic(topic);
+    Ok(core.flush_offsets().await?)
 }
 
 /// 316: forgets offsets of topics that do not exist. Messages of such topics went with them.

@@ -9,8 +9,27 @@ fn config(text: &str) -> BrokerConfig {
 
 fn table(config: &BrokerConfig) -> TopicTable {
     let mut table = TopicTable::new();
-    assert!(table.load(None, config, 1_000));
+    table.add_built_in(config, 1_000);
+    table.take_changes();
     table
+}
+
+/// What the journal does when everything goes well; gives what is published.
+fn save(table: &mut TopicTable) -> Vec<TopicChange> {
+    let changes = table.take_changes();
+    apply(table, changes)
+}
+
+fn apply(table: &mut TopicTable, changes: Vec<Change>) -> Vec<TopicChange> {
+    let mut published = Vec::new();
+    for change in changes {
+        match change {
+            Change::Topic { name, config } => published.push(table.apply(&name, config)),
+            Change::Version(_, version) => table.apply_version(version),
+            other => panic!("{other:?}"),
+        }
+    }
+    published
 }
 
 fn queues_and_perm(table: &TopicTable, name: &str) -> (i32, i32, i32) {
@@ -49,13 +68,17 @@ fn a_send_creates_a_topic_after_its_template() {
     let mut table = table(&config);
     let before = table.version();
     assert_eq!(table.create_on_send("T", "TBW102", 4, false, &config, 2_000), Ok(true));
+    assert!(table.get("T").is_none(), "not before it is durable");
+    save(&mut table);
     assert_eq!(queues_and_perm(&table, "T"), (4, 4, 6));
     assert_eq!(table.version().counter, before.counter + 1);
     assert_eq!(table.version().timestamp, 2_000);
     assert_eq!(table.create_on_send("T", "TBW102", 9, false, &config, 3_000), Ok(false), "exists");
     assert_eq!(table.create_on_send("Many", "TBW102", 99, false, &config, 3_000), Ok(true));
+    save(&mut table);
     assert_eq!(queues_and_perm(&table, "Many"), (8, 8, 6), "capped by the template");
     assert_eq!(table.create_on_send("Negative", "TBW102", -3, true, &config, 3_000), Ok(true));
+    save(&mut table);
     assert_eq!(queues_and_perm(&table, "Negative"), (0, 0, 6));
     assert_eq!(table.get("Negative").map(|topic| topic.topic_sys_flag), Some(1));
     assert_eq!(table.create_on_send("U", "no-such-template", 4, false, &config, 3_000), Ok(false));
@@ -66,6 +89,7 @@ fn a_send_creates_a_topic_after_its_template() {
     );
     assert!(table.create_on_send("a.b", "TBW102", 4, false, &config, 3_000).is_err());
     assert_eq!(table.create_on_send("%RETRY%g", "none", 4, false, &config, 3_000), Ok(true));
+    save(&mut table);
     assert_eq!(queues_and_perm(&table, "%RETRY%g"), (1, 1, 6));
 }
 
@@ -73,9 +97,9 @@ fn a_send_creates_a_topic_after_its_template() {
 fn without_automatic_creation_a_stored_template_stops_inviting() {
     let open = config("");
     let closed = config("autoCreateTopicEnable=false");
-    let stored = table(&open).wrapper();
-    let mut table = TopicTable::new();
-    table.load(Some(stored), &closed, 5_000);
+    let mut table = table(&open);
+    table.add_built_in(&closed, 5_000);
+    assert_eq!(table.take_changes().len(), 2, "the template and the version");
     assert_eq!(queues_and_perm(&table, "TBW102"), (8, 8, 6));
     assert_eq!(table.create_on_send("T", "TBW102", 4, false, &closed, 6_000), Ok(false));
     assert_eq!(
@@ -90,12 +114,16 @@ fn updates_are_checked_and_unchanged_ones_do_not_move_the_version() {
     let config = config("");
     let mut table = table(&config);
     assert_eq!(table.update(plain("T", 4, 6), &config, 2_000), Ok(true));
+    assert_eq!(table.update(plain("T", 4, 6), &config, 2_000), Ok(false), "also before it is durable");
+    save(&mut table);
     let version = table.version();
     assert_eq!(table.update(plain("T", 4, 6), &config, 3_000), Ok(false));
+    save(&mut table);
     assert_eq!(table.version(), version);
     let mut wanted = plain("T", 4, 6);
     wanted.attributes.insert("+message.type".to_owned(), "FIFO".to_owned());
     assert_eq!(table.update(wanted.clone(), &config, 3_000), Ok(true));
+    save(&mut table);
     assert_eq!(
         table.get("T").expect("exists").attributes.get("message.type").map(String::as_str),
         Some("FIFO")
@@ -105,6 +133,7 @@ fn updates_are_checked_and_unchanged_ones_do_not_move_the_version() {
         Ok(true),
         "permissions change, attributes stay"
     );
+    save(&mut table);
     assert_eq!(table.get("T").expect("exists").attributes.len(), 1);
     for (topic, text) in [
         (plain("TBW102", 4, 6), "conflict with system topic"),
@@ -119,23 +148,40 @@ fn updates_are_checked_and_unchanged_ones_do_not_move_the_version() {
 }
 
 #[test]
-fn changes_are_published_when_they_are_saved() {
+fn changes_take_effect_and_are_published_when_they_are_durable() {
     let config = config("");
     let mut table = table(&config);
-    table.begin_save();
-    table.saved();
     table.update(plain("A", 4, 6), &config, 2_000).expect("valid");
-    table.begin_save();
+    let first = table.take_changes();
     table.update(plain("B", 4, 6), &config, 2_000).expect("valid");
-    table.delete("A", 2_000);
-    let first = table.saved();
-    assert_eq!(first.len(), 1, "B and the deletion came after the write began");
-    assert_eq!((&*first[0].name, first[0].topic.as_ref().map(|topic| topic.read_queues)), ("A", Some(4)));
-    table.begin_save();
-    let second = table.saved();
-    let names: Vec<(&str, bool)> =
-        second.iter().map(|change| (&*change.name, change.topic.is_some())).collect();
-    assert_eq!(names, [("A", false), ("B", true)]);
+    assert!(table.delete("A", 2_000), "it is about to exist");
+    assert!(!table.delete("A", 2_000), "it is about to go");
+    let second = table.take_changes();
+    let published = apply(&mut table, first);
+    assert_eq!(published.len(), 1, "B and the deletion are not durable");
+    assert_eq!(
+        (&*published[0].name, published[0].topic.as_ref().map(|topic| topic.read_queues)),
+        ("A", Some(4))
+    );
+    assert!(table.get("A").is_some() && table.get("B").is_none());
+    let published = apply(&mut table, second);
+    let names: Vec<_> = published.iter().map(|change| (&*change.name, change.topic.is_some())).collect();
+    assert_eq!(names, [("B", true), ("A", false)]);
+}
+
+#[test]
+fn what_is_refused_leaves_no_trace() {
+    let config = config("");
+    let mut table = table(&config);
+    let before = table.wrapper();
+    table.update(plain("A", 4, 6), &config, 2_000).expect("valid");
+    table.delete("BenchmarkTest", 2_000);
+    table.forget_staged();
+    assert_eq!(table.wrapper(), before);
+    assert!(table.take_changes().is_empty());
+    assert_eq!(table.update(plain("A", 4, 6), &config, 3_000), Ok(true), "may be asked for again");
+    save(&mut table);
+    assert_eq!(table.version().counter, before.data_version.counter + 1);
 }
 
 #[test]
@@ -143,6 +189,7 @@ fn name_servers_see_the_brokers_permissions() {
     let config = config("");
     let mut table = table(&config);
     table.update(plain("T", 4, 6), &config, 2_000).expect("valid");
+    save(&mut table);
     assert_eq!(table.wrapper_for_registration(4).topic_config_table["T"].perm, 4);
     assert_eq!(table.wrapper_for_registration(6).topic_config_table["T"].perm, 6);
     assert_eq!(table.wrapper_for_registration(6).topic_config_table["TBW102"].perm, 7);
