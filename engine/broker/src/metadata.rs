@@ -26,8 +26,9 @@
 //!   whole or not at all.
 //! - Every change is *absolute* (this key now has this value, or is gone), so that a log can be replayed over any state between its
 //!   beginning and its end with the same result. That is why a snapshot can be taken piece by piece while changes go on.
-//! - No life of the process appends to a file of another: each begins a generation of its own. What an interrupted write
-//!   left at the end of a log is therefore cut by not being read, and the first frame of the next log says for ever where the cut was.
+//! - No life of the process appends to a file of another: each begins a generation of its own and promises nothing before that one's
+//!   snapshot is durable, for what it has read may have been in the page cache only. What an interrupted write left at the end
+//!   of a log is cut by not being read, and the first frame of the next log says for ever where the cut was.
 //! - A generation's snapshot and log are removed when the snapshot *after the next* is durable: if the newest snapshot is damaged, the
 //!   one before and the logs since give exactly the same state.
 //! - Corruption is reported, never cut: see [`recover`].

@@ -203,8 +203,9 @@ impl Journal {
     pub async fn run<S: State>(self: Rc<Self>, state: Rc<S>, recovered: Recovered) {
         let mut generation = recovered.next_generation;
         let mut sequence = recovered.next_sequence;
-        // Before there is a snapshot, a log has nothing to be replayed over.
-        let mut has_snapshot = recovered.found;
+        // What was recovered may be in the page cache only, without the kernel knowing that it is not on the disk (a write-back that
+        // failed in an earlier life). So nothing is promised on top of it before it has been written anew.
+        let mut has_snapshot = false;
         let mut failed = false;
         loop {
             let begun = self.begin(generation, sequence, (!has_snapshot).then_some(&*state)).await;
@@ -215,6 +216,9 @@ impl Journal {
                     }
                     if has_snapshot {
                         self.want_snapshot(&state, &recovered.damaged, &log);
+                    } else {
+                        snapshot::remove_old(&self.io, &self.options.dir, generation, &recovered.damaged)
+                            .await;
                     }
                     has_snapshot = true;
                     let end = self.write(&mut log, &*state).await;
@@ -246,7 +250,7 @@ impl Journal {
         self.closed.notify_all();
     }
 
-    /// Makes a log, with its snapshot before it if one is asked for.
+    /// Makes a log, and its snapshot with it if one is asked for.
     async fn begin<S: State>(
         &self,
         generation: u64,

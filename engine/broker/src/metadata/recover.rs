@@ -4,6 +4,8 @@
 //!
 //! - A log that is not the newest ends where the next one says it does (its first sequence). Anything less is corruption; anything
 //!   more was never promised and is left out.
+//! - A log without any change that has no snapshot is passed over: the process that began it ended before it could promise anything, and
+//!   what it had read may since have been lost (see [`super::journal`]).
 //! - The newest log may end in what one interrupted write left: bytes that are no frame, with no frame of this log behind them.
 //!   They are left out. A valid frame behind them proves that what is damaged had been written: corruption. A frame of an
 //!   orderly close promises that nothing is missing at all.
@@ -62,10 +64,14 @@ pub async fn recover(io: &TaskIo, dir: &Path, sink: &mut dyn Sink) -> Result<Rec
         damaged: Vec::new(),
         torn_bytes: 0,
     };
+    // Snapshots from there on.
+    let mut since = Vec::new();
     for generation in snapshots.into_iter().rev() {
+        since.push(generation);
         match recovery.read_snapshot(generation, sink).await? {
             Ok(first) => {
-                let begun = recovery.begun(&logs, generation).await?;
+                let mut begun = recovery.begun(&logs, generation).await?;
+                begun.retain(|log| !log.is_empty || since.contains(&log.generation));
                 recovery.replay(generation, first, &begun, sink, &mut found).await?;
                 return Ok(found);
             }
@@ -97,6 +103,8 @@ struct Begun {
     generation: u64,
     /// Sequence of its first frame.
     first: u64,
+    /// It has no other frame.
+    is_empty: bool,
 }
 
 /// What is wrong with a snapshot.
@@ -170,7 +178,15 @@ impl Recovery<'_> {
                 if header.kind == Kind::LogBegin && header.generation == generation =>
             {
                 check_format(&path, &payload)?;
-                Some(Begun { generation, first: header.sequence })
+                let is_empty = match Self::next(&mut reader, &path).await? {
+                    Next::Frame(..) => false,
+                    Next::End => true,
+                    Next::Invalid => {
+                        let later = reader.find_frame(generation).await;
+                        later.map_err(Self::failed("read", &path))?.is_none()
+                    }
+                };
+                Some(Begun { generation, first: header.sequence, is_empty })
             }
             Next::Frame(..) => return Err(self.corrupt(path, 0, "another file's frame")),
             Next::End => None,

@@ -162,7 +162,7 @@ fn many_changes_at_once_share_writes() {
 /// Fills a folder with two whole generations and a third log.
 fn fill(world: &mut World, host: HostId, in_order: bool) -> Map {
     for life in 1..=3 {
-        let journal = run(world, host, LIMIT, move |io| async move {
+        run(world, host, LIMIT, move |io| async move {
             let (journal, _) = open(&io, 4 << 20).await.expect("recovered");
             for name in ["a", "b", "c"] {
                 journal.append(vec![put(name, life), delete("b")]).outcome().await.expect("saved");
@@ -174,7 +174,6 @@ fn fill(world: &mut World, host: HostId, in_order: bool) -> Map {
                 journal.close().await;
             }
         });
-        drop(journal);
     }
     look(world, host).expect("whole").0
 }
