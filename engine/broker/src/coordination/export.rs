@@ -112,7 +112,7 @@ async fn fill(core: &Core, table: Table, text: &mut TextFile) -> io::Result<()> 
                     let part: Vec<_> = topics.after(last.as_deref()).take(ENTRIES).collect();
                     let Some((name, _)) = part.last() else { break };
                     last = Some((*name).clone());
-                    part.iter().for_each(|(name, topic)| text.member(*name, &***topic));
+                    part.iter().for_each(|(name, topic)| text.member(name, &***topic));
                 }
                 text.flush(WRITE_BYTES).await?;
             }

@@ -238,7 +238,7 @@ fn note_unknown(
     let (Value::Object(members), Value::Object(known)) = (original, understood) else { return };
     let known: BTreeMap<String, &Value<'_>> =
         known.iter().filter_map(|(key, value)| Some((key.as_text()?.into_owned(), value))).collect();
-    let is_table = TABLE_MEMBERS.iter().any(|table| path == *table);
+    let is_table = TABLE_MEMBERS.contains(&path);
     for (key, value) in members {
         let Some(name) = key.as_text().filter(|_| *value != Value::Null) else { continue };
         let shown = if is_table { "*" } else { &*name };
