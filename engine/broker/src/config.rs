@@ -34,6 +34,7 @@ pub use values::{BrokerRole, DelayLevels, FlushDiskType, Hours, NameServers};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ringmq_transport::limits::UNSENT_BYTES_MIN;
 use ringmq_transport::properties_file::Properties;
 
 /// Fewer shards than this cannot be asked for.
@@ -44,6 +45,11 @@ pub const SHARDS_MAX: u16 = 127;
 pub const TOPIC_CHARS_MAX: usize = 127;
 /// Names of retry and dead-letter topics, in characters.
 pub const RETRY_TOPIC_CHARS_MAX: usize = 255;
+/// Three blocks: one being filled, one being written, one that readers may still hold.
+pub const TAIL_CACHE_BYTES_MIN: usize = ringmq_store::BLOCKS_MIN * ringmq_store::BLOCK_BYTES;
+/// One read of one record of the largest size fits, with what is read ahead for it.
+pub const READ_CACHE_BYTES_MIN: usize =
+    ringmq_store::RECORD_BYTES_MAX + (ringmq_store::READ_AHEAD_BLOCKS + 2) * ringmq_store::CACHE_BLOCK_BYTES;
 /// Names of consumer and producer groups, in characters: what older servers allowed.
 pub const GROUP_CHARS_MAX: usize = 255;
 
@@ -192,6 +198,17 @@ impl BrokerConfig {
                 format!("must be at least {}: one record must fit into a segment", values::SEGMENT_BYTES_MIN),
             );
         }
+        let smallest = [
+            ("tailCacheBytesPerShard", self.tail_cache_bytes, TAIL_CACHE_BYTES_MIN),
+            ("readCacheBytesPerShard", self.read_cache_bytes, READ_CACHE_BYTES_MIN),
+            ("unsentBytesMaxPerConnection", self.unsent_bytes_max, UNSENT_BYTES_MIN),
+            ("unsentBytesMaxPerShard", self.unsent_bytes_total_max, self.unsent_bytes_max),
+        ];
+        for (key, value, min) in smallest {
+            if value < min {
+                return refuse(key, format!("must be at least {min}"));
+            }
+        }
         for (key, address) in [("brokerIP1", &self.broker_ip1), ("brokerIP2", &self.broker_ip2)] {
             if address.parse::<IpAddr>().is_err() {
                 return refuse(
@@ -301,6 +318,8 @@ mod tests {
         assert!(refused("brokerIP1=broker.example").contains("must be an IP address"));
         assert!(refused("messageDelayLevel=1s 5x").contains("messageDelayLevel"));
         assert!(refused("shards=200").contains("between 1 and 127"));
+        assert!(refused("tailCacheBytesPerShard=1000000").contains("must be at least"));
+        assert!(refused("unsentBytesMaxPerShard=1000000").contains("must be at least"));
     }
 
     #[test]

@@ -95,7 +95,12 @@ impl DataShard {
     #[must_use]
     pub fn new(me: ShardId, config: Arc<BrokerConfig>) -> Self {
         let idle_after = Duration::from_secs(config.server_channel_max_idle_time_seconds.into());
-        let options = ServerOptions { idle_after, ..ServerOptions::default() };
+        let options = ServerOptions {
+            idle_after,
+            unsent_bytes_max: config.unsent_bytes_max,
+            unsent_bytes_total_max: config.unsent_bytes_total_max,
+            ..ServerOptions::default()
+        };
         let owner = QueueOwner::new(config.shards);
         Self {
             me,

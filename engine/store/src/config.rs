@@ -73,6 +73,8 @@ pub struct StoreConfig {
     /// Records within this distance of the log's end count as "in memory" for [`crate::ReadLimits`]
     /// (`accessMessageInMemoryMaxRatio` of the machine's memory).
     pub in_memory_bytes: u64,
+    /// Old segments that are kept, instead of being unlinked, to be used again; none while room is short.
+    pub spare_segments_max: usize,
     /// What is removed when; `None`: nothing ever is. Can be changed later: [`crate::Store::set_retention`].
     pub retention: Option<Retention>,
     /// Whether queries by key are to be answered (`messageIndexEnable`). Key files made before are kept either way.
@@ -112,6 +114,7 @@ impl StoreConfig {
             index_run_bytes: INDEX_RUN_BYTES,
             index_cache_bytes: INDEX_CACHE_BYTES,
             in_memory_bytes: 1 << 30,
+            spare_segments_max: SPARE_SEGMENTS_MAX,
             retention: None,
             key_index: true,
             key_table_entries: KEY_TABLE_ENTRIES,

@@ -55,6 +55,7 @@ mod recover;
 mod retention;
 mod seal;
 mod segments;
+mod spares;
 mod stats;
 mod store;
 mod tail;

@@ -10,8 +10,9 @@ pub const RECORD_BYTES_MAX: usize = (4 << 20) + (64 << 10);
 /// Smallest record: the fixed part with IPv4 hosts, an empty topic, body and properties.
 pub const RECORD_BYTES_MIN: usize = 91;
 
-/// Size and magic of a blank, which must fit behind every seal of a segment.
-pub(crate) const BLANK_BYTES: usize = ringmq_remoting::record::BLANK_BYTES_MIN;
+/// A blank, which must fit behind every seal of a segment: RocketMQ's size and magic, and its own position, 8 bytes. The position tells it
+/// from that of a recycled segment's earlier life.
+pub(crate) const BLANK_BYTES: usize = ringmq_remoting::record::BLANK_BYTES_MIN + 8;
 
 /// What must fit behind every record, in its segment and in its block.
 pub(crate) const FOOTER_BYTES: usize = SEAL_BYTES + BLANK_BYTES;
@@ -37,6 +38,9 @@ pub const ZERO_WRITE_BYTES: usize = 256 << 10;
 
 /// After a write of zeros that took `t`, the next one waits `t` times this: zeros get at most a fifth of the device.
 pub const ZERO_PAUSE_FACTOR: u32 = 4;
+
+/// Default number of old segments that are kept to be used again.
+pub const SPARE_SEGMENTS_MAX: usize = 1;
 
 /// Default distance by which the running segment is kept zeroed ahead of the log's end.
 pub const ZERO_AHEAD_BYTES: u64 = 64 << 20;

@@ -1,7 +1,6 @@
-//! Making the next segment ahead of need: create, allocate, make durable. One step in flight, off the append path.
+//! Making the next segment ahead of need: create it, or take a spare; allocate, make durable. One step in flight, off the append path.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use ringmq_reactor::{FileId, FileOp, FileValue, Io, OpenOptions};
 
 use crate::offset::LogOffset;
 use crate::segments::{Segment, Segments};
+use crate::spares::Spares;
 use crate::token::{Kind, Tokens};
 
 /// How a segment file is opened: direct, made if missing. A file left by a crash in the middle of this is taken over.
@@ -27,6 +27,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum State {
     Idle,
+    /// A spare gets the segment's name.
+    Renaming,
     Opening,
     Allocating(FileId),
     /// The size must be durable before records count on it.
@@ -35,6 +37,8 @@ enum State {
     SyncingDir(FileId),
     /// Closing the file of a failed attempt.
     GivingUp,
+    /// Removing it: what an allocation took before it failed would be missing elsewhere.
+    Removing,
     /// Until the retry timer.
     Waiting,
 }
@@ -44,13 +48,15 @@ enum State {
 pub(crate) struct Preparation {
     state: State,
     start: LogOffset,
+    /// From a spare.
+    recycled: bool,
     segment_bytes: u64,
     failure: Option<Arc<io::Error>>,
 }
 
 impl Preparation {
     pub fn new(segment_bytes: u64) -> Self {
-        Self { state: State::Idle, start: LogOffset(0), segment_bytes, failure: None }
+        Self { state: State::Idle, start: LogOffset(0), recycled: false, segment_bytes, failure: None }
     }
 
     pub fn is_busy(&self) -> bool {
@@ -63,13 +69,32 @@ impl Preparation {
     }
 
     /// Starts on the next segment when the log has passed the middle of the newest one.
-    pub fn drive(&mut self, io: &mut dyn Io, tokens: Tokens, segments: &Segments, head: LogOffset) {
+    pub fn drive(
+        &mut self,
+        io: &mut dyn Io,
+        tokens: Tokens,
+        segments: &Segments,
+        spares: &mut Spares,
+        head: LogOffset,
+    ) {
         let wanted = segments.end().since(head) <= self.segment_bytes / 2;
-        if wanted && matches!(self.state, State::Idle) {
-            self.state = State::Opening;
-            self.start = segments.end();
-            let path = segments.path(self.start);
-            io.file(tokens.of(Kind::Prepare, 0), FileOp::Open { path, options: SEGMENT_OPEN });
+        if !wanted || !matches!(self.state, State::Idle) {
+            return;
+        }
+        self.start = segments.end();
+        let to = segments.path(self.start);
+        let spare = spares.take();
+        self.recycled = spare.is_some();
+        let token = tokens.of(Kind::Prepare, 0);
+        match spare {
+            Some(from) => {
+                self.state = State::Renaming;
+                io.file(token, FileOp::Rename { from, to });
+            }
+            None => {
+                self.state = State::Opening;
+                io.file(token, FileOp::Open { path: to, options: SEGMENT_OPEN });
+            }
         }
     }
 
@@ -83,7 +108,7 @@ impl Preparation {
         &mut self,
         io: &mut dyn Io,
         tokens: Tokens,
-        dir: PathBuf,
+        segments: &Segments,
         result: io::Result<FileValue>,
     ) -> Option<Segment> {
         let state = std::mem::replace(&mut self.state, State::Idle);
@@ -96,6 +121,11 @@ impl Preparation {
             }
         };
         self.state = match (state, value) {
+            (State::Renaming, _) => {
+                let path = segments.path(self.start);
+                io.file(token, FileOp::Open { path, options: SEGMENT_OPEN });
+                State::Opening
+            }
             (State::Opening, FileValue::Opened { file, .. }) => {
                 io.file(token, FileOp::Allocate { file, bytes: self.segment_bytes });
                 State::Allocating(file)
@@ -105,15 +135,19 @@ impl Preparation {
                 State::Syncing(file)
             }
             (State::Syncing(file), _) => {
-                io.file(token, FileOp::SyncDir(dir));
+                io.file(token, FileOp::SyncDir(segments.dir().to_owned()));
                 State::SyncingDir(file)
             }
             (State::SyncingDir(file), _) => {
                 self.failure = None;
                 let end = LogOffset(self.start.0 + self.segment_bytes);
-                return Some(Segment { start: self.start, end, file });
+                return Some(Segment { start: self.start, end, file, recycled: self.recycled });
             }
-            (State::GivingUp, _) => self.wait(io, tokens),
+            (State::GivingUp, _) => {
+                io.file(token, FileOp::Remove(segments.path(self.start)));
+                State::Removing
+            }
+            (State::Removing, _) => self.wait(io, tokens),
             (state, value) => unreachable!("{value:?} does not answer {state:?}"),
         };
         None

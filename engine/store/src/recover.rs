@@ -51,6 +51,7 @@ use crate::indexing::run_bytes;
 use crate::keys::{FoundRuns, KEYS_DIR, Tables};
 use crate::offset::LogOffset;
 use crate::segments::{LOG_DIR, Segments, parse_name};
+use crate::spares::is_spare;
 use index::Loaded;
 use scan::{Scan, Scanned};
 use stray::{Strays, Until};
@@ -64,7 +65,7 @@ pub enum TailState {
     Clean,
     /// Not closed in order, but nothing lay behind the last whole batch.
     Killed,
-    /// Remains of unacknowledged writes lay behind the last whole batch; they were zeroed.
+    /// Remains of unacknowledged writes, or of a recycled segment's earlier life, lay behind the last whole batch; they were zeroed.
     Torn,
 }
 
@@ -109,6 +110,8 @@ pub(crate) struct Recovered {
     pub checkpoint_file: FileId,
     pub checkpoint: Checkpoint,
     pub segments: Segments,
+    /// Old segments that can be used again.
+    pub spares: Vec<PathBuf>,
     pub index: Index,
     pub runs: Runs,
     pub head: LogOffset,
@@ -292,16 +295,21 @@ impl<'a> Recovery<'a> {
             return Err(self.corrupt(Corruption::Durable { at: head, durable, cause }));
         }
         let limit = known.written_max.max(head.page_ceil());
-        let strays = stray::search(self.io, &found[at..], head, limit, Until::Limit)
+        let mut strays = stray::search(self.io, &found[at..], head, limit, Until::Limit)
             .await
             .map_err(failed("read", self.log_dir()))?;
         self.judge(&known, head, &strays, cause)?;
+        if known.closed {
+            // Nothing was in flight: what lies there is a recycled segment's earlier life.
+            strays.dirty.clear();
+        }
         Ok(Examined { known, fresh, found, at, scan, scanned_from, index_damaged, strays })
     }
 
     async fn run(&mut self) -> Result<Recovered, OpenError> {
         let started = self.io.now();
         let files = self.files().await?;
+        let spares = self.spares(files.newest_checkpoint.is_some()).await?;
         let (lock, checkpoint_file) = files.lock.zip(files.checkpoint).expect("made when missing");
         let loaded = self.load_index(&files).await?;
         let mut keys = self.find_keys().await?;
@@ -334,6 +342,7 @@ impl<'a> Recovery<'a> {
             checkpoint_file,
             checkpoint,
             segments,
+            spares,
             index,
             runs,
             head,
@@ -451,6 +460,28 @@ impl<'a> Recovery<'a> {
             found.push(FoundSegment { start, end: LogOffset(start.0 + bytes).page_floor(), file });
         }
         Ok(found)
+    }
+
+    /// Spares of this store. Without a checkpoint they are of an earlier life, and unlinked: see `spares`.
+    async fn spares(&self, known: bool) -> Result<Vec<PathBuf>, OpenError> {
+        let dir = self.log_dir();
+        let entries = self.io.list(dir.clone()).await.map_err(failed("list", dir.clone()))?;
+        let mut kept = Vec::new();
+        let mut removed = false;
+        for entry in entries.iter().filter(|entry| is_spare(&entry.name)) {
+            let path = dir.join(&entry.name);
+            let fits = entry.bytes == self.config.segment_bytes;
+            if known && fits && kept.len() < self.config.spare_segments_max {
+                kept.push(path);
+            } else {
+                self.io.remove(path.clone()).await.map_err(failed("remove", path))?;
+                removed = true;
+            }
+        }
+        if removed {
+            self.io.sync_dir(dir.clone()).await.map_err(failed("sync", dir))?;
+        }
+        Ok(kept)
     }
 
     /// What to go by when no checkpoint is readable although there is a log: nothing is known to be durable, anything may have been

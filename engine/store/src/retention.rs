@@ -96,6 +96,8 @@ pub(crate) enum Oldest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Nothing,
+    /// Unlink what is kept for reuse: it is room.
+    RemoveSpare,
     /// Remove the oldest segment now.
     Remove {
         /// Room is short: nothing of it is to be kept for reuse.
@@ -205,6 +207,7 @@ impl Keeper {
         tokens: Tokens,
         space: Option<Space>,
         oldest: Oldest,
+        spares: usize,
     ) -> Order {
         if self.state != State::Asking {
             // Somebody else's question.
@@ -220,6 +223,10 @@ impl Keeper {
         self.note_refusal(&policy);
         let forced = policy.clean_forcibly_enable && self.used > policy.clean_forcibly.min(policy.warning);
         let short = self.used > policy.used_max || forced;
+        if short && spares > 0 {
+            self.state = State::Removing;
+            return Order::RemoveSpare;
+        }
         if self.round.is_none() {
             let manual = self.manual_rounds > 0;
             self.manual_rounds -= u32::from(manual);
@@ -230,7 +237,7 @@ impl Keeper {
         }
         let order = self.judge(&policy, forced, short, oldest, io.wall_ms());
         match order {
-            Some(Order::Remove { .. }) => self.state = State::Removing,
+            Some(Order::Remove { .. } | Order::RemoveSpare) => self.state = State::Removing,
             Some(Order::Nothing) => self.wait(io, tokens, policy.pause),
             None => {
                 self.round = None;

@@ -31,6 +31,8 @@ pub(crate) struct Segment {
     pub end: LogOffset,
     /// Open for direct I/O.
     pub file: FileId,
+    /// All of it has been written before, in an earlier life.
+    pub recycled: bool,
 }
 
 /// The log's files in order, without gaps; the last one may be ahead of the log's end.
@@ -121,8 +123,12 @@ mod tests {
 
     #[test]
     fn segments_are_found_by_offset() {
-        let segment =
-            |start, end, file| Segment { start: LogOffset(start), end: LogOffset(end), file: FileId(file) };
+        let segment = |start, end, file| Segment {
+            start: LogOffset(start),
+            end: LogOffset(end),
+            file: FileId(file),
+            recycled: false,
+        };
         let mut segments = Segments::new(PathBuf::from("d"), vec![segment(100, 200, 1)]);
         segments.push(segment(200, 250, 2));
         let file = |at| segments.find(LogOffset(at)).map(|s| s.file.0);

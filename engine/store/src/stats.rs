@@ -71,6 +71,8 @@ pub struct StoreStats {
     pub segments: usize,
     /// Segments that retention has removed since the store was opened.
     pub removed_segments: u64,
+    /// Segments that were made from old ones since the store was opened.
+    pub recycled_segments: u64,
     /// Room on the file system at the last [`crate::Store::refresh_space`] that was answered.
     pub space: Option<Space>,
 }

@@ -30,6 +30,7 @@ use crate::recover::{self, Recovered, RecoveryReport};
 use crate::retention::Keeper;
 use crate::seal::Batch;
 use crate::segments::Segments;
+use crate::spares::Spares;
 use crate::stats::StoreStats;
 use crate::tail::TailCache;
 use crate::token::{Kind, Tokens};
@@ -120,6 +121,7 @@ pub struct Store {
     closing: close::Closing,
     last_store_timestamp: i64,
     ages: Ages,
+    spares: Spares,
     keeper: Keeper,
     removal: removal::Removal,
     stats: StoreStats,
@@ -142,6 +144,7 @@ impl Store {
             checkpoint_file,
             checkpoint,
             segments,
+            spares,
             mut index,
             runs,
             head,
@@ -182,6 +185,7 @@ impl Store {
             closing: close::Closing::No,
             last_store_timestamp: times.newest,
             ages: times.ages,
+            spares: Spares::new(config.spare_segments_max, spares),
             keeper: Keeper::new(config.retention.clone()),
             removal: removal::Removal::default(),
             stats: StoreStats::default(),

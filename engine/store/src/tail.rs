@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringmq_reactor::{Block, BlockSlice, Io, PAGE_BYTES};
-use ringmq_remoting::record::write_blank;
+use ringmq_remoting::record::{BLANK_BYTES_MIN, write_blank};
 
 use crate::error::AppendError;
 use crate::limits::{BLANK_BYTES, FOOTER_BYTES};
@@ -141,7 +141,9 @@ impl TailCache {
         let block = self.block(io, written)?;
         let next = LogOffset(self.head.0 + blank);
         let last = self.windows.back_mut().expect("reserved");
-        write_blank(last.block.spare(), u32::try_from(blank).expect("less than a record and its blank"));
+        let out = last.block.spare();
+        write_blank(out, u32::try_from(blank).expect("less than a record and its blank"));
+        out[BLANK_BYTES_MIN..BLANK_BYTES].copy_from_slice(&self.head.0.to_be_bytes());
         last.block.publish(BLANK_BYTES);
         last.sealed = Some(Sealed { write_end: last.published_end().page_ceil(), next });
         self.head = next;

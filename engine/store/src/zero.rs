@@ -5,6 +5,8 @@
 //! - the segment being prepared for later, from start to end, while nobody writes to it;
 //! - the running segment, where that was not done (the first one, the one after a restart), a fixed distance ahead.
 //!
+//! A recycled segment needs none: it was written in its earlier life.
+//!
 //! One write in flight, followed by a pause of four times its duration: at most a fifth of the device. The log never waits for zeros: when
 //! it catches up it writes into allocated space. The only wait is for a zero write already in flight on the same pages,
 //! because two writes in flight have no order.
@@ -37,6 +39,11 @@ struct Cursor {
 impl Cursor {
     fn at(segment: LogOffset) -> Self {
         Self { segment, done: segment }
+    }
+
+    /// A recycled segment has been written already.
+    fn of(segment: &Segment) -> Self {
+        Self { segment: segment.start, done: if segment.recycled { segment.end } else { segment.start } }
     }
 }
 
@@ -110,7 +117,7 @@ impl Zeroing {
         let running = *segments.find(head)?;
         if self.current.segment != running.start {
             let was_next = self.next.segment == running.start;
-            self.current = if was_next { self.next } else { Cursor::at(running.start) };
+            self.current = if was_next && !running.recycled { self.next } else { Cursor::of(&running) };
             self.next = Cursor::at(running.end);
         }
         // Not at the head itself: the pages that the log takes during this write are left to it.
@@ -124,7 +131,7 @@ impl Zeroing {
             }
         }
         let next = *segments.find(running.end)?;
-        (self.next.done < next.end).then_some((self.next.done, next))
+        (!next.recycled && self.next.done < next.end).then_some((self.next.done, next))
     }
 
     /// The pause is over.

@@ -67,7 +67,12 @@ impl Bench {
     }
 
     fn segment_files(&self) -> Vec<String> {
-        self.world.list(self.host, "/s/log").into_iter().map(|entry| entry.name).collect()
+        let names = self.world.list(self.host, "/s/log").into_iter().map(|entry| entry.name);
+        names.filter(|name| !name.starts_with("spare-")).collect()
+    }
+
+    fn spares(&self) -> usize {
+        self.world.list(self.host, "/s/log").iter().filter(|entry| entry.name.starts_with("spare-")).count()
     }
 
     /// (min, max) offsets of a queue.
@@ -345,7 +350,7 @@ fn when_no_room_is_left_at_all_the_oldest_segment_makes_some() {
 
 #[test]
 fn a_file_that_cannot_be_unlinked_is_tried_again_and_holds_the_next_ones() {
-    let mut bench = Bench::new(5, config());
+    let mut bench = Bench::new(5, StoreConfig { spare_segments_max: 0, ..config() });
     bench.fill(0, 100);
     bench.world.fail_next(bench.host, FaultKind::Remove, "/log/", 1);
     bench.world.run_for(KEPT + SECOND);
@@ -368,5 +373,145 @@ fn a_store_can_be_closed_while_segments_go() {
         bench.world.run_for(Duration::from_micros(micros));
         bench.restart();
         assert_eq!(bench.bounds("t", 3).map(|(_, max)| max), Some(100));
+    }
+}
+
+/// Messages of one size, so that every segment is laid out like the one that it was made from: stale records, seals and blanks lie exactly
+/// where new ones are to come.
+#[test]
+fn what_a_recycled_segment_held_never_passes_for_new() {
+    let mut recycled = 0;
+    for seed in 0..15 {
+        let flush =
+            if seed % 2 == 0 { Flush::Sync } else { Flush::Async { interval: Duration::from_millis(5) } };
+        let quick = Retention { reserved: Duration::from_millis(300), ..retention() };
+        let config = StoreConfig { flush, spare_segments_max: 2, ..config_of(quick) };
+        let mut bench = Bench::new(seed, config);
+        let mut next = 0;
+        for round in 0..6 {
+            for _ in 0..60 {
+                bench.append_patiently(&message(next, 4000));
+                bench.world.run_for(Duration::from_millis(20));
+                next += 1;
+            }
+            recycled += bench.ask(|store| store.stats().recycled_segments);
+            // Some are on their way.
+            let sent = bench.world.random().below(4);
+            (0..sent).for_each(|id| drop(bench.try_append(&message(next + id, 4000))));
+            let micros = bench.world.random().below(1_500);
+            bench.world.run_for(Duration::from_micros(micros));
+            let promised = bench.remote.watermarks();
+            let report = match (seed + round) % 3 {
+                0 => {
+                    bench.world.kill(bench.process);
+                    bench.open().expect("no corruption")
+                }
+                1 => {
+                    bench.world.power_cut(bench.host);
+                    bench.open().expect("no corruption")
+                }
+                _ => {
+                    bench.stop();
+                    let report = bench.open().expect("no corruption");
+                    assert_eq!(report.tail, TailState::Clean);
+                    report
+                }
+            };
+            assert!(report.log_max >= promised.durable, "seed {seed}");
+            assert_eq!(report.discarded_records.min(4), report.discarded_records, "only what was in flight");
+            let (_, max) = bench.bounds("t", 3).expect("known");
+            let messages: Vec<_> = (0..max as u64).map(|id| message(id, 4000)).collect();
+            assert!(
+                max as u64 <= next + sent,
+                "seed {seed}: {max} of {next}: an old message passed for a new one"
+            );
+            if flush == Flush::Sync {
+                assert!(max as u64 >= next, "seed {seed}: {max} of {next}");
+            }
+            bench.check_whole(&messages);
+            next = max as u64;
+        }
+    }
+    assert!(recycled > 60, "{recycled}");
+}
+
+#[test]
+fn spares_are_few_not_zeroed_again_and_given_back_when_room_is_short() {
+    let config = StoreConfig { spare_segments_max: 2, ..config() };
+    let mut bench = Bench::new(1, config.clone());
+    bench.fill(0, 200);
+    bench.world.run_for(KEPT + SECOND);
+    assert_eq!((bench.spares(), bench.segment_files().len() <= 2), (2, true));
+    let zeroed = bench.ask(|store| store.stats().zeroed_bytes);
+    bench.fill(200, 60);
+    assert_eq!(bench.spares(), 0);
+    let stats = bench.ask(|store| store.stats());
+    assert_eq!(stats.recycled_segments, 2);
+    assert!(stats.zeroed_bytes - zeroed < SEGMENT, "{} bytes of zeros", stats.zeroed_bytes - zeroed);
+    bench.world.run_for(KEPT + SECOND);
+    assert!(bench.spares() > 0);
+    let files = (bench.segment_files().len() + bench.spares()) as u64;
+    bench.world.set_disk_capacity(bench.host, (files + 1) * SEGMENT);
+    bench.world.run_for(SECOND);
+    assert!(bench.segment_files().len() + bench.spares() < files as usize, "room is short");
+    // Spares of an earlier life, of which somebody has left only them.
+    bench.world.set_disk_capacity(bench.host, 1 << 40);
+    bench.fill(260, 120);
+    bench.world.run_for(KEPT + SECOND);
+    assert!(bench.spares() > 0);
+    bench.stop();
+    let path = "/s/checkpoint";
+    let damaged: Vec<u8> = bench.file(path).iter().map(|byte| !byte).collect();
+    bench.put(path, 0, &damaged);
+    bench.start();
+    assert_eq!(bench.spares(), 0, "nothing vouches for them");
+    bench.fill(380, 10);
+    assert_eq!(bench.bounds("t", 3).map(|(_, max)| max), Some(390));
+}
+
+/// Nothing acknowledged is lost, nothing is poisoned and nobody has to do anything when the disk is full for a while, wherever that begins.
+#[test]
+fn a_disk_that_is_full_for_a_while_at_any_step_only_refuses() {
+    for flush in [Flush::Sync, Flush::Async { interval: Duration::from_millis(5) }] {
+        let config = StoreConfig {
+            flush,
+            ..config_of(Retention { reserved: 1000 * KEPT, clean_forcibly_enable: false, ..retention() })
+        };
+        let mut refused = 0;
+        let mut steps = 0;
+        loop {
+            let mut bench = Bench::new(steps, config.clone());
+            bench.world.refuse_room(bench.host, steps..steps + 3);
+            let mut stored = Vec::new();
+            let mut id = 0;
+            while stored.len() < 100 {
+                match bench.try_append(&message(id, 4000)) {
+                    None => stored.push(id),
+                    Some(AppendError::NoSegment { .. }) => refused += 1,
+                    Some(AppendError::TailCacheFull { .. }) => {}
+                    Some(other) => panic!("step {steps}: {other}"),
+                }
+                id += 1;
+                bench.world.run_for(Duration::from_millis(4));
+                assert!(id < 10_000, "step {steps}: it does not go on");
+            }
+            bench.settle();
+            let marks = bench.remote.watermarks();
+            assert!(!marks.poisoned && marks.appended == marks.acknowledged, "step {steps}: {marks:?}");
+            assert_eq!(bench.remote.answers(|a| a.acknowledged.clone()), stored);
+            let read = bench.read_all("t", 3);
+            assert_eq!(read.iter().map(|r| r.1 as u64).collect::<Vec<_>>(), stored);
+            let asked = bench.world.room_requests(bench.host);
+            // To start, a store needs room.
+            bench.world.refuse_room(bench.host, 0..0);
+            bench.world.kill(bench.process);
+            bench.start();
+            assert_eq!(bench.read_all("t", 3), read);
+            steps += 1;
+            if asked < steps {
+                break;
+            }
+        }
+        assert!(steps > 5 && refused > 0, "{steps} {refused}");
     }
 }

@@ -20,9 +20,13 @@ pub const IN_FLIGHT_REQUESTS_HIGH: usize = 1 << 17;
 /// Below this mark the connection is read again.
 pub const IN_FLIGHT_REQUESTS_LOW: usize = IN_FLIGHT_REQUESTS_HIGH / 2;
 
-/// Unsent bytes at which a peer that does not read is closed. Its requests stopped being read at
+/// Default of the unsent bytes at which a peer that does not read is closed. Its requests stopped being read at
 /// [`OUTBOX_HIGH_BYTES`]; the room between the marks is for answers to what had been accepted before.
 pub const UNSENT_BYTES_MAX: usize = 128 << 20;
+
+/// Default of the unsent bytes of all connections of a shard. Above it the connection that holds most of them is closed: what slow
+/// peers leave unread is memory that everybody lacks.
+pub const UNSENT_BYTES_TOTAL_MAX: usize = 1 << 30;
 
 /// Silence in both directions after which a connection is closed (`serverChannelMaxIdleTimeSeconds`).
 pub const IDLE_AFTER: Duration = Duration::from_secs(120);
@@ -41,5 +45,7 @@ pub const LOG_LINES_PER_SECOND: u32 = 5;
 /// low and the high mark, so that a connection does not stop and go with every frame.
 const _: () = assert!(FRAME_BYTES_MAX <= IN_FLIGHT_BYTES_HIGH - IN_FLIGHT_BYTES_LOW);
 const _: () = assert!(IN_FLIGHT_REQUESTS_LOW >= 65_535);
-/// The largest answer (one frame) fits on top of an outbox that has just reached its high mark.
-const _: () = assert!(OUTBOX_HIGH_BYTES + FRAME_BYTES_MAX < UNSENT_BYTES_MAX);
+/// Smallest limit of unsent bytes that can be set: the largest answer (one frame) fits on top of an outbox that has just reached its
+/// high mark.
+pub const UNSENT_BYTES_MIN: usize = OUTBOX_HIGH_BYTES + FRAME_BYTES_MAX;
+const _: () = assert!(UNSENT_BYTES_MIN < UNSENT_BYTES_MAX && UNSENT_BYTES_MAX <= UNSENT_BYTES_TOTAL_MAX);

@@ -11,7 +11,8 @@
 //!
 //! Back-pressure is bounds that meet: a connection whose admitted requests reach [`crate::limits::IN_FLIGHT_BYTES_HIGH`],
 //! or whose peer leaves more than [`OUTBOX_HIGH_BYTES`] of answers unread, is not read until it recovers, and is
-//! closed at [`crate::limits::UNSENT_BYTES_MAX`]. TCP holds its sender meanwhile.
+//! closed at [`ServerOptions::unsent_bytes_max`], or before that when all connections of the shard together reach
+//! [`ServerOptions::unsent_bytes_total_max`] and it holds most. TCP holds its sender meanwhile.
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -23,7 +24,7 @@ use ringmq_remoting::frame::FrameError;
 use tracing::{debug, warn};
 
 use crate::connection::Connection;
-use crate::limits::{CONNECTIONS_MAX, IDLE_AFTER, IDLE_SCAN_EVERY, UNSENT_BYTES_MAX};
+use crate::limits::{CONNECTIONS_MAX, IDLE_AFTER, IDLE_SCAN_EVERY, UNSENT_BYTES_MAX, UNSENT_BYTES_TOTAL_MAX};
 use crate::log_limit::LogLimit;
 use crate::stream::{Input, StreamError};
 
@@ -70,11 +71,20 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// Silence after which a connection is closed (`serverChannelMaxIdleTimeSeconds`).
     pub idle_after: Duration,
+    /// Unsent bytes at which a peer that does not read is closed; at least [`crate::limits::UNSENT_BYTES_MIN`].
+    pub unsent_bytes_max: usize,
+    /// Unsent bytes of all connections above which the one that holds most is closed.
+    pub unsent_bytes_total_max: usize,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { connections_max: CONNECTIONS_MAX, idle_after: IDLE_AFTER }
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            idle_after: IDLE_AFTER,
+            unsent_bytes_max: UNSENT_BYTES_MAX,
+            unsent_bytes_total_max: UNSENT_BYTES_TOTAL_MAX,
+        }
     }
 }
 
@@ -187,14 +197,15 @@ impl<T: Default> Connections<T> {
         connection.last_written = now;
         let unsent = io.unsent_bytes(id);
         if unsent > OUTBOX_HIGH_BYTES {
-            if unsent > UNSENT_BYTES_MAX {
-                self.close_slow(io, id, unsent);
-                return None;
-            }
             if !connection.waits.outbox {
                 connection.waits.outbox = true;
                 debug!(peer = %connection.peer(), unsent, "peer does not read its answers: not reading from it");
                 io.set_receiving(id, false);
+            }
+            if unsent > self.options.unsent_bytes_max {
+                self.close_slow(io, id, unsent);
+            } else {
+                self.bound_unsent(io);
             }
         }
         io.outbox(id)
@@ -299,13 +310,32 @@ impl<T: Default> Connections<T> {
         self.close(io, id, CloseMode::AfterFlush);
     }
 
+    /// Closes the slowest peers until the rest is within the shard's limit. A look at every connection, but only when one that is not read any
+    /// more gets another answer, and with every scan.
+    fn bound_unsent(&mut self, io: &mut dyn Io) {
+        let open = self.iter().filter(|(_, connection)| !connection.closing);
+        let mut held: Vec<_> =
+            open.map(|(id, _)| (io.unsent_bytes(id), id)).filter(|(n, _)| *n > 0).collect();
+        let mut total: usize = held.iter().map(|(unsent, _)| unsent).sum();
+        if total <= self.options.unsent_bytes_total_max {
+            return;
+        }
+        held.sort_unstable_by_key(|(unsent, id)| (*unsent, id.index));
+        while total > self.options.unsent_bytes_total_max {
+            let Some((unsent, id)) = held.pop() else { return };
+            self.close_slow(io, id, unsent);
+            total -= unsent;
+        }
+    }
+
     fn close_slow(&mut self, io: &mut dyn Io, id: ConnectionId, unsent: usize) {
         let now = io.now();
         self.counters.slow += 1;
         let Some(connection) = self.get(id) else { return };
         let peer = connection.peer();
         if let Some(suppressed) = self.log.permit(now) {
-            warn!(%peer, unsent, limit = UNSENT_BYTES_MAX, suppressed, "closing a connection: its peer does not read");
+            let (limit, total) = (self.options.unsent_bytes_max, self.options.unsent_bytes_total_max);
+            warn!(%peer, unsent, limit, total, suppressed, "closing a connection: its peer does not read");
         }
         self.close(io, id, CloseMode::Now);
     }
@@ -322,6 +352,7 @@ impl<T: Default> Connections<T> {
             self.counters.idle += 1;
             self.close(io, id, CloseMode::Now);
         }
+        self.bound_unsent(io);
         let at = now + self.scan_every();
         io.timer(at, self.token);
     }

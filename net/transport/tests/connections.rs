@@ -296,6 +296,34 @@ fn a_peer_that_never_reads_is_closed_before_it_costs_too_much() {
 }
 
 #[test]
+fn peers_that_do_not_read_share_a_limit_and_the_one_that_holds_most_goes_first() {
+    let options = ServerOptions { unsent_bytes_total_max: 18 << 20, ..ServerOptions::default() };
+    let mut setup = Setup::with(13, options);
+    setup.run(|io, client| async move {
+        let mut peers = Vec::new();
+        for megabytes in [24, 6, 6, 6] {
+            let raw = io.connect(server()).await.expect("connected");
+            let mut requests = Vec::new();
+            for opaque in 0..megabytes {
+                requests.extend_from_slice(&Request::new(LARGE).int("bytes", 1 << 20).encode(opaque, false));
+            }
+            raw.send(Bytes::from(requests)).expect("open");
+            io.sleep(Duration::from_secs(1)).await;
+            peers.push(raw);
+        }
+        io.sleep(Duration::from_secs(20)).await;
+        client.call(server(), &Request::new(ECHO), TIMEOUT).await.expect("others are served");
+        // The greediest is closed; a modest one gets everything, late as it is.
+        let mut bytes = 0;
+        while bytes < 6 << 20 {
+            bytes += peers[3].recv().await.expect("open").expect("not closed").len();
+        }
+    });
+    let seen = setup.seen();
+    assert_eq!(seen.counters.slow, 1);
+}
+
+#[test]
 fn a_server_asks_its_client_and_relays_the_answer() {
     let mut setup = Setup::new(12);
     setup.run(|io, _| async move {

@@ -17,6 +17,7 @@ const TICK: Duration = Duration::from_millis(50);
 enum Later {
     StartBroker,
     RepairDisk,
+    GiveRoom,
     Heal,
 }
 
@@ -88,6 +89,7 @@ impl Chaos {
             match entry.remove() {
                 Later::StartBroker => cluster.start_broker(),
                 Later::Heal => cluster.world.heal_all(),
+                Later::GiveRoom => cluster.give_room(),
                 Later::RepairDisk => {
                     self.disk_is_ill = false;
                     cluster.repair_disk();
@@ -130,10 +132,11 @@ impl Chaos {
                 self.ill_for(cluster, 3_000);
             }
             5 => {
-                // What is there stays; how much more fits is chance.
+                // What is there stays; how much more fits is chance. Whatever the broker is at, it goes on by itself when there is
+                // room again.
                 let bytes = cluster.world.random().below(8 << 20);
                 cluster.fill_disk(bytes);
-                self.ill_for(cluster, 2_000);
+                self.after(cluster, 100, 4_000, Later::GiveRoom);
             }
             6 => {
                 let (client, way) = (cluster.world.random().index(2), cluster.world.random().index(3));

@@ -150,6 +150,11 @@ impl Cluster {
         self.world.set_disk_capacity(self.broker_host, bytes);
     }
 
+    /// Gives the broker's disk room again.
+    pub fn give_room(&mut self) {
+        self.world.set_disk_capacity(self.broker_host, DISK_BYTES);
+    }
+
     fn disk_trouble(&mut self) {
         self.disk_in_trouble = true;
         self.shared.ledger().disk_trouble(self.world.now());

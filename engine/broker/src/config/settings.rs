@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ringmq_transport::limits;
 use ringmq_transport::properties_file::{SettingValue, ValueError};
 
 use super::HostFacts;
@@ -194,6 +195,16 @@ settings! { host;
     flush_interval_commit_log: u64 = "flushIntervalCommitLog", AtStart, 500;
     /// A send waits this long for SYNC_FLUSH.
     sync_flush_timeout: u64 = "syncFlushTimeout", Live, 5_000;
+
+    // --- memory, bytes; RingMQ's own keys. Beside these a shard needs its index.
+    /// Newest part of the log, each shard.
+    tail_cache_bytes: usize = "tailCacheBytesPerShard", AtStart, ringmq_store::TAIL_CACHE_BYTES;
+    /// Blocks of older parts that were read, each shard.
+    read_cache_bytes: usize = "readCacheBytesPerShard", AtStart, ringmq_store::CACHE_BYTES;
+    /// A consumer that leaves more unread is cut off.
+    unsent_bytes_max: usize = "unsentBytesMaxPerConnection", AtStart, limits::UNSENT_BYTES_MAX;
+    /// When all connections of a shard together leave more unread, the one with most is cut off.
+    unsent_bytes_total_max: usize = "unsentBytesMaxPerShard", AtStart, limits::UNSENT_BYTES_TOTAL_MAX;
 
     // --- retention
     /// Hours of the day, local time, in which segments past `fileReservedTime` are removed.

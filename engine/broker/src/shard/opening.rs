@@ -80,6 +80,8 @@ fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreCon
             FlushDiskType::Async => Flush::Async { interval },
         },
         segment_bytes: config.mapped_file_size_commit_log,
+        tail_cache_bytes: config.tail_cache_bytes,
+        cache_bytes: config.read_cache_bytes,
         retention: Some(retention_of(config)),
         key_index: config.message_index_enable,
         key_filter_bytes: usize::try_from(config.max_key_filter_size / u64::from(config.shards))

@@ -113,8 +113,10 @@ impl Recovery<'_> {
         found: Vec<FoundSegment>,
         head: LogOffset,
     ) -> Result<Segments, OpenError> {
-        let mut list: Vec<_> =
-            found.iter().map(|s| Segment { start: s.start, end: s.end, file: s.file }).collect();
+        let mut list: Vec<_> = found
+            .iter()
+            .map(|s| Segment { start: s.start, end: s.end, file: s.file, recycled: false })
+            .collect();
         match list.last_mut() {
             // A file whose making was cut short: nothing is in it yet.
             Some(last) if last.start == head && last.end.since(head) < self.config.segment_bytes => {
@@ -124,7 +126,7 @@ impl Recovery<'_> {
             _ => {
                 let (file, _) = self.open(self.path(head), SEGMENT_OPEN).await?;
                 let end = self.allocate(head, file).await?;
-                list.push(Segment { start: head, end, file });
+                list.push(Segment { start: head, end, file, recycled: false });
             }
         }
         Ok(Segments::new(self.log_dir(), list))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringmq_remoting::record::{BLANK_MAGIC, MAGIC_V1, MAGIC_V2};
+use ringmq_remoting::record::{BLANK_BYTES_MIN, BLANK_MAGIC, MAGIC_V1, MAGIC_V2};
 
 use crate::limits::{BATCH_BYTES_MAX, BLANK_BYTES, FOOTER_BYTES, RECORD_BYTES_MAX, RECORD_BYTES_MIN};
 use crate::offset::LogOffset;
@@ -85,7 +85,11 @@ pub(crate) fn step(bytes: &[u8], at: LogOffset, segment_left: u64) -> Step {
                     Step::Stop(Invalid::Seal)
                 };
             }
-            BLANK_MAGIC if batch.is_empty() && u64::from(size) == segment_left => return Step::Blank,
+            BLANK_MAGIC if batch.is_empty() && u64::from(size) == segment_left => {
+                let Some(blank) = rest.get(..BLANK_BYTES) else { return Step::More };
+                let is_here = blank[BLANK_BYTES_MIN..] == at.0.to_be_bytes();
+                return if is_here { Step::Blank } else { Step::Stop(Invalid::Magic(magic)) };
+            }
             0 if size == 0 => {
                 return Step::Stop(if batch.is_empty() { Invalid::Zeros } else { Invalid::Unsealed });
             }
@@ -182,9 +186,17 @@ mod tests {
         let mut unsealed = record(91, 1);
         unsealed.extend_from_slice(&[0; 100]);
         check(&unsealed, Step::Stop(Invalid::Unsealed));
-        let mut blank = [0; 8];
+        let mut blank = [0; 16];
         write_blank(&mut blank, LEFT as u32);
+        check(&blank[..15], Step::More);
+        check(&blank, Step::Stop(Invalid::Magic(BLANK_MAGIC)));
+        blank[8..].copy_from_slice(&AT.0.to_be_bytes());
         check(&blank, Step::Blank);
+        assert_eq!(
+            step(&blank, AT.plus(4096), LEFT),
+            Step::Stop(Invalid::Magic(BLANK_MAGIC)),
+            "of an earlier life"
+        );
         write_blank(&mut blank, LEFT as u32 - 1);
         check(&blank, Step::Stop(Invalid::Magic(BLANK_MAGIC)));
         check(&sealed(&[]), Step::Stop(Invalid::Seal));
@@ -192,6 +204,6 @@ mod tests {
         small[..4].copy_from_slice(&90u32.to_be_bytes());
         check(&small, Step::Stop(Invalid::Size(90)));
         assert_eq!(step(&record(91, 1), AT, 130), Step::Stop(Invalid::Size(91)), "no room for its footer");
-        assert_eq!(step(&[], AT, 7), Step::Stop(Invalid::SegmentEnd));
+        assert_eq!(step(&[], AT, 15), Step::Stop(Invalid::SegmentEnd));
     }
 }

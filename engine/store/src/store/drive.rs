@@ -33,7 +33,7 @@ impl Store {
     fn drive_background(&mut self, io: &mut dyn Io) {
         let (head, closing) = (self.tail.head(), self.closing.has_begun());
         if !closing || self.segments.find(head).is_none() {
-            self.preparation.drive(io, self.tokens, &self.segments, head);
+            self.preparation.drive(io, self.tokens, &self.segments, &mut self.spares, head);
         }
         if !closing {
             self.zeroing.drive(io, self.tokens, &self.segments, head);
@@ -99,8 +99,8 @@ impl Store {
                 self.poison_on_error(done);
             }
             Kind::Prepare => {
-                let dir = self.segments.dir().to_owned();
-                if let Some(segment) = self.preparation.on_file(io, self.tokens, dir, result) {
+                if let Some(segment) = self.preparation.on_file(io, self.tokens, &self.segments, result) {
+                    self.stats.recycled_segments += u64::from(segment.recycled);
                     self.segments.push(segment);
                 }
             }

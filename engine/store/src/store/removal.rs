@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ahead of need   queues that end in it ─→ written down (see `ends`) ─→ durable
-//!   when ordered    index forgets it ─→ off the list ─→ closed and unlinked, through the ring
+//!   when ordered    index forgets it ─→ off the list ─→ closed, and unlinked or kept as a spare, through the ring
 //! ```
 //! From then on readers of its messages are told that their offset is too small. Queues that nobody reads learn their new min offsets from
 //! the oldest index run that is left, within some turns. A reader that holds slices of cached
@@ -44,10 +44,20 @@ enum State {
     #[default]
     Idle,
     /// Ordered: the index forgets it at the next occasion.
-    Forgetting,
+    Forgetting {
+        /// The file may become a spare.
+        may_keep: bool,
+    },
+    /// To a spare's name.
+    Renaming {
+        from: PathBuf,
+        to: PathBuf,
+    },
     Unlinking(PathBuf),
     /// So that the room is given back, and a power cut does not bring the segment back.
-    SyncingDir,
+    SyncingDir {
+        spare: Option<PathBuf>,
+    },
     /// It could not be unlinked: until the timer.
     Retrying(PathBuf),
 }
@@ -75,7 +85,8 @@ pub(super) struct Removal {
 impl Removal {
     /// Operations on files are in flight.
     pub fn is_busy(&self) -> bool {
-        matches!(self.state, State::Unlinking(_) | State::SyncingDir) || self.closing_files > 0
+        matches!(self.state, State::Renaming { .. } | State::Unlinking(_) | State::SyncingDir { .. })
+            || self.closing_files > 0
     }
 }
 
@@ -119,11 +130,18 @@ impl Store {
     /// The room on the file system was asked for.
     pub(super) fn on_space(&mut self, io: &mut dyn Io) {
         let (space, oldest) = (self.stats.space, self.oldest());
-        match self.keeper.on_space(io, self.tokens, space, oldest) {
+        let order = self.keeper.on_space(io, self.tokens, space, oldest, self.spares.count());
+        if order != Order::Nothing {
+            assert!(matches!(self.removal.state, State::Idle), "one removal at a time");
+        }
+        match order {
             Order::Nothing => {}
-            Order::Remove { .. } => {
-                assert!(matches!(self.removal.state, State::Idle), "one removal at a time");
-                self.removal.state = State::Forgetting;
+            Order::RemoveSpare => match self.spares.take() {
+                Some(path) => self.unlink(io, path),
+                None => self.keeper.removed(io, self.tokens),
+            },
+            Order::Remove { room_is_short } => {
+                self.removal.state = State::Forgetting { may_keep: !room_is_short };
             }
         }
     }
@@ -204,9 +222,7 @@ impl Store {
     }
 
     fn forget(&mut self, io: &mut dyn Io) {
-        if !matches!(self.removal.state, State::Forgetting) {
-            return;
-        }
+        let State::Forgetting { may_keep } = self.removal.state else { return };
         let segment = *self.segments.first();
         let (indexing, mut parts) = self.indexing();
         indexing.forget_below(io, &mut parts, segment.end);
@@ -217,7 +233,16 @@ impl Store {
         io.file(self.tokens.of(Kind::Remove, CLOSE), FileOp::Close(segment.file));
         let path = self.segments.path(segment.start);
         tracing::info!(shard = self.shard.0, start = segment.start.0, "removing the oldest segment");
-        self.unlink(io, path);
+        let whole = segment.end.since(segment.start) == self.config.segment_bytes;
+        let spare = self.spares.place_for(self.segments.dir(), segment.start).filter(|_| may_keep && whole);
+        match spare {
+            Some(to) => {
+                let token = self.tokens.of(Kind::Remove, UNLINK);
+                io.file(token, FileOp::Rename { from: path.clone(), to: to.clone() });
+                self.removal.state = State::Renaming { from: path, to };
+            }
+            None => self.unlink(io, path),
+        }
     }
 
     fn unlink(&mut self, io: &mut dyn Io, path: PathBuf) {
@@ -233,9 +258,19 @@ impl Store {
             return;
         }
         match (std::mem::take(&mut self.removal.state), result) {
-            (State::Unlinking(_), Ok(())) => self.sync_dir(io),
-            (State::Unlinking(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => self.sync_dir(io),
-            (State::SyncingDir, result) => {
+            (State::Unlinking(_), Ok(())) => self.sync_dir(io, None),
+            (State::Unlinking(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                self.sync_dir(io, None);
+            }
+            (State::Renaming { to, .. }, Ok(())) => self.sync_dir(io, Some(to)),
+            (State::Renaming { from, .. }, Err(error)) => {
+                tracing::warn!(shard = self.shard.0, %error, "a segment could not be kept for reuse");
+                self.unlink(io, from);
+            }
+            (State::SyncingDir { spare }, result) => {
+                if result.is_ok() {
+                    spare.into_iter().for_each(|path| self.spares.add(path));
+                }
                 if let Err(error) = result {
                     // At worst a power cut brings the segment back, and it is removed again.
                     tracing::warn!(shard = self.shard.0, %error, "the removal of a segment may not be durable yet");
@@ -251,10 +286,10 @@ impl Store {
         }
     }
 
-    fn sync_dir(&mut self, io: &mut dyn Io) {
+    fn sync_dir(&mut self, io: &mut dyn Io, spare: Option<PathBuf>) {
         let dir = self.segments.dir().to_owned();
         io.file(self.tokens.of(Kind::Remove, UNLINK), FileOp::SyncDir(dir));
-        self.removal.state = State::SyncingDir;
+        self.removal.state = State::SyncingDir { spare };
     }
 
     /// Sees to another turn.
