@@ -22,7 +22,7 @@ fn config() -> StoreConfig {
 /// Messages of `queues` queues of as many topics, one after the other; queue 0 gets every second one.
 fn messages(from: u64, count: u64, queues: u64) -> Vec<Message> {
     let message = |id: u64| {
-        let queue = if id % 2 == 0 { 0 } else { id / 2 % queues };
+        let queue = if id.is_multiple_of(2) { 0 } else { id / 2 % queues };
         Message {
             id,
             topic: format!("t{queue}"),

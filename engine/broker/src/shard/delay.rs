@@ -208,7 +208,7 @@ impl Plane {
                     break;
                 }
                 let level = &self.delay.levels[index];
-                if !level.due_ms.is_some_and(|due| due <= wall_ms) {
+                if level.due_ms.is_none_or(|due| due > wall_ms) {
                     break;
                 }
                 let next = level.next;

@@ -158,7 +158,7 @@ pub(crate) fn page_id(from: LogOffset, to: LogOffset, entry_pages: u32, number: 
 }
 
 pub(crate) fn bucket(hash: u32, buckets: u32) -> u32 {
-    (u64::from(hash) * u64::from(buckets) >> 32) as u32
+    ((u64::from(hash) * u64::from(buckets)) >> 32) as u32
 }
 
 /// Of a queue's name. A CRC is spread well enough over the buckets, and the same on every machine.

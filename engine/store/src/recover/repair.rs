@@ -24,15 +24,13 @@ impl Recovery<'_> {
             "index runs are missing or damaged: made again from the log"
         );
         let mut index = Index::default();
-        match runs.last().copied() {
-            Some(before) => {
-                if !self.table(&before, |row| index.insert_row(row)).await {
-                    return false;
-                }
+        if let Some(before) = runs.last().copied() {
+            if !self.table(&before, |row| index.insert_row(row)).await {
+                return false;
             }
+        } else if start > LogOffset(0) {
             // Where queues began is not known any more: later runs may say otherwise than this one would.
-            None if start > LogOffset(0) => return false,
-            None => {}
+            return false;
         }
         let mut own = Runs::new(runs.dir().to_owned(), hole.from);
         own.add_file(IndexFile { segment: hole.segment.start, file: hole.file, pages: hole.start_page });
