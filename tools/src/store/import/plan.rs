@@ -15,6 +15,8 @@ use super::consume_queue::ConsumeQueues;
 pub(super) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// Topics in which Apache keeps state of its own (timer wheel, pop check points, …).
 const OWN_PREFIX: &str = "rmq_sys_";
+/// Half messages and what became of them: 4.x has no entry for these topics in topics.json.
+const TRANSACTION_PREFIX: &str = "RMQ_SYS_TRANS_";
 
 /// Why a record is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,8 +175,8 @@ impl Plan {
     }
 
     fn is_left_out(&self, topic: &str) -> bool {
-        topic.starts_with(OWN_PREFIX)
-            || self.facts.topics.as_ref().is_some_and(|topics| !topics.contains(topic))
+        let is_unknown = self.facts.topics.as_ref().is_some_and(|topics| !topics.contains(topic));
+        topic.starts_with(OWN_PREFIX) || (is_unknown && !topic.starts_with(TRANSACTION_PREFIX))
     }
 
     /// What can be said without the rest of the queue.
