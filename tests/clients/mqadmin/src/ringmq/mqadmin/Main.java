@@ -219,7 +219,8 @@ public final class Main {
             equal("" + result.getQueueOffset(), row.get("Offset"), "offset of " + result.getMsgId());
         }
         Table one = new Table(admin("queryMsgByKey", "-t", topic, "-k", "k3_2").clean(), "Message ID");
-        equal(List.of(sent.get("k3_2").getMsgId(), "3", "2"), one.rows.get(0), "the row of k3_2");
+        // 5.5.0 adds a column for paging through the other index of its server.
+        equal(List.of(sent.get("k3_2").getMsgId(), "3", "2"), one.rows.get(0).subList(0, 3), "the row of k3_2");
         equal(1, one.rows.size(), "rows of k3_2");
     }
 
