@@ -18,7 +18,7 @@ pub enum Flush {
     Sync,
     /// `ASYNC_FLUSH`: the record survives a killed process; a killed machine after at most `interval`.
     Async {
-        /// `flushIntervalCommitLog`: time from a write to the `fdatasync` that covers it.
+        /// `flushIntervalCommitLog`: time from an append (and its write) to the `fdatasync` that covers it.
         interval: Duration,
     },
 }
@@ -56,6 +56,16 @@ pub struct StoreConfig {
     pub block_bytes: usize,
     /// Size of the tail cache; blocks are made when first needed.
     pub tail_cache_bytes: usize,
+    /// Folder, on tmpfs or hugetlbfs, for a file that holds the tail cache and outlives the process: ASYNC_FLUSH then acknowledges
+    /// when a batch is sealed there. `None`, or no such file to be had: the process' own memory, and acknowledgement after the write.
+    pub tail_cache_path: Option<PathBuf>,
+    /// Where sealing acknowledges, a write waits until this much is unwritten …
+    pub lazy_write_bytes: u64,
+    /// … or until the oldest of it has waited for this long.
+    pub lazy_write_delay: Duration,
+    /// `flushCommitLogTimed`: under ASYNC_FLUSH, flush once every interval. Otherwise as soon as [`FLUSH_LEAST_BYTES`] are written, and
+    /// what is less once every interval.
+    pub flush_timed: bool,
     /// Size of one block of the cold-read cache.
     pub cache_block_bytes: usize,
     /// Size of the cold-read cache.
@@ -107,6 +117,10 @@ impl StoreConfig {
             write_bytes_max: WRITE_BYTES_MAX,
             block_bytes: BLOCK_BYTES,
             tail_cache_bytes: TAIL_CACHE_BYTES,
+            tail_cache_path: None,
+            lazy_write_bytes: LAZY_WRITE_BYTES,
+            lazy_write_delay: LAZY_WRITE_DELAY,
+            flush_timed: true,
             cache_block_bytes: CACHE_BLOCK_BYTES,
             cache_bytes: CACHE_BYTES,
             zero_ahead_bytes: ZERO_AHEAD_BYTES,
@@ -160,6 +174,16 @@ impl StoreConfig {
             "the tail cache holds fewer than three blocks",
         )?;
         check(
+            self.tail_cache_path
+                .as_ref()
+                .is_none_or(|path| path.as_os_str().len() <= TAIL_CACHE_PATH_BYTES_MAX),
+            "the tail cache's folder has too long a path",
+        )?;
+        check(
+            self.lazy_write_bytes <= (self.block_bytes * (BLOCKS_MIN - 1) / 2) as u64,
+            "a write is put off for longer than the smallest tail cache has room",
+        )?;
+        check(
             self.cache_block_bytes > 0 && self.cache_block_bytes.is_multiple_of(page),
             "cold-read block is not a positive number of 4 KiB pages",
         )?;
@@ -189,6 +213,14 @@ impl StoreConfig {
     /// follows (at most a write's worth of records and one more unit, with its seal) and is one write long.
     pub(crate) fn torn_window_bytes(&self) -> u64 {
         (2 * self.write_bytes_max + self.record_bytes_max + PAGE_BYTES) as u64
+    }
+
+    /// How long a write may be put off: a quarter of the flush interval at most, which then is so much shorter.
+    pub(crate) fn write_delay(&self) -> Duration {
+        match self.flush {
+            Flush::Async { interval } => self.lazy_write_delay.min(interval / 4),
+            Flush::Sync => Duration::ZERO,
+        }
     }
 
     /// The log's end is never written further than this above the durable checkpoint.

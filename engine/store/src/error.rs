@@ -91,6 +91,17 @@ pub enum Corruption {
         /// What does not fit.
         cause: String,
     },
+    /// The tail cache that the process before left in memory begins behind the end of the log on disk, although it keeps everything that
+    /// is not written.
+    #[error(
+        "log offset {at}: the log ends here, but it was written at least up to {oldest}: the tail cache in memory begins there"
+    )]
+    BeforeTailCache {
+        /// End of the valid part.
+        at: LogOffset,
+        /// Start of what is in memory.
+        oldest: LogOffset,
+    },
     /// A segment is missing.
     #[error("log offset {at}: the segment that should start there is missing")]
     MissingSegment {
@@ -106,6 +117,7 @@ impl Corruption {
         match self {
             Self::Durable { at, durable, .. } => (*at, *durable),
             Self::Inside { at, next, .. } => (*at, *next),
+            Self::BeforeTailCache { at, oldest } => (*at, *oldest),
             Self::Inconsistent { at, .. } | Self::MissingSegment { at } => (*at, *at),
         }
     }

@@ -15,6 +15,7 @@ use ringmq_reactor::{FileId, FileOp, Io, Monotonic, WriteData};
 use crate::checkpoint::{Checkpoint, FlushKind};
 use crate::config::{Flush, StoreConfig};
 use crate::error::{Stage, StoreError};
+use crate::limits::FLUSH_LEAST_BYTES;
 use crate::offset::LogOffset;
 use crate::segments::Segments;
 use crate::stats::LatencyBuckets;
@@ -39,7 +40,10 @@ enum State {
 /// The durable part of the log and how it grows.
 pub(crate) struct Flusher {
     flush: Flush,
-    distance: u64,
+    /// From the first written byte that is not durable to the flush.
+    interval: Duration,
+    /// Written bytes that do not wait for it.
+    least: u64,
     lag: u64,
     torn_window: u64,
     file: FileId,
@@ -58,7 +62,15 @@ impl Flusher {
     pub fn new(config: &StoreConfig, file: FileId, checkpoint: Checkpoint) -> Self {
         Self {
             flush: config.flush,
-            distance: config.checkpoint_bytes,
+            interval: match config.flush {
+                Flush::Sync => SYNC_CHECKPOINT_INTERVAL,
+                // Counted from the append: writes may have been put off.
+                Flush::Async { interval } => interval.saturating_sub(config.write_delay()),
+            },
+            least: match config.flush {
+                Flush::Async { .. } if !config.flush_timed => FLUSH_LEAST_BYTES.min(config.checkpoint_bytes),
+                _ => config.checkpoint_bytes,
+            },
             lag: config.checkpoint_lag_bytes(),
             torn_window: config.torn_window_bytes(),
             file,
@@ -120,14 +132,10 @@ impl Flusher {
             if !self.checkpoint.closed {
                 self.start_round(io, tokens, segments, written, true);
             }
-        } else if behind >= self.distance {
+        } else if behind >= self.least {
             self.start_round(io, tokens, segments, written, false);
         } else if behind > 0 && matches!(self.state, State::Idle) {
-            let interval = match self.flush {
-                Flush::Sync => SYNC_CHECKPOINT_INTERVAL,
-                Flush::Async { interval } => interval,
-            };
-            io.timer(io.now() + interval, tokens.of(Kind::FlushTimer, 0));
+            io.timer(io.now() + self.interval, tokens.of(Kind::FlushTimer, 0));
             self.state = State::Scheduled;
         }
     }

@@ -23,7 +23,8 @@ use std::sync::Arc;
 use crate::config::StoreConfig;
 use crate::error::OpenError;
 use crate::offset::LogOffset;
-use crate::recover::{Access, Files, Recovery, RecoveryReport};
+use crate::recover::{Access, Files, Recovery};
+use crate::report::RecoveryReport;
 use crate::store::QueueInfo;
 
 pub use crate::store::{is_indexed, is_own_topic};

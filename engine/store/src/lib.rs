@@ -52,6 +52,7 @@ mod pages;
 mod prepare;
 mod read;
 mod recover;
+mod report;
 mod retention;
 mod seal;
 mod segments;
@@ -70,7 +71,7 @@ pub use offset::{LogOffset, PhysicalOffset};
 pub use read::{
     Boundary, IndexEntry, Lookup, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead,
 };
-pub use recover::{RecoveryReport, TailState};
+pub use report::{RecoveryReport, TailCacheFound, TailCacheRefusal, TailCacheUse, TailState};
 pub use retention::{DeleteWhen, MANUAL_ROUNDS, Retention};
 pub use stats::{LatencyBuckets, StoreStats};
 pub use store::{Appended, Arrival, ImportError, ImportedPlace, QueueInfo, Store};

@@ -1,5 +1,7 @@
 //! Every bound of the store, with the relations that must hold between them.
 
+use std::time::Duration;
+
 use ringmq_reactor::PAGE_BYTES;
 
 use crate::seal::SEAL_BYTES;
@@ -28,6 +30,19 @@ pub const TAIL_CACHE_BYTES: usize = 64 << 20;
 
 /// Fewest blocks of a tail cache: one being filled, one being written, one that readers may still hold.
 pub const BLOCKS_MIN: usize = 3;
+
+/// Longest path of the folder that holds the tail cache's file: the system's limit for paths, less what stands beside it in the
+/// store's own record.
+pub const TAIL_CACHE_PATH_BYTES_MAX: usize = 3_900;
+
+/// Default of the unwritten bytes that start a write where sealing acknowledges.
+pub const LAZY_WRITE_BYTES: u64 = 256 << 10;
+
+/// Default of the longest time that such a write is put off.
+pub const LAZY_WRITE_DELAY: Duration = Duration::from_millis(2);
+
+/// Without `flushCommitLogTimed`, written bytes that start a flush: RocketMQ's `flushCommitLogLeastPages`.
+pub const FLUSH_LEAST_BYTES: u64 = 4 * PAGE_BYTES as u64;
 
 /// Default segment size: RocketMQ's `mappedFileSizeCommitLog`.
 pub const SEGMENT_BYTES: u64 = 1 << 30;

@@ -21,9 +21,14 @@
 //! What lies between `durable` and `T` was read, but that says nothing about the media: it may come from a cache behind which a flush
 //! has failed, and a second flush that succeeds proves nothing. So it is written again, in place and with the same bytes, and
 //! flushed, before the new checkpoint calls it durable.
+//!
+//! A process that was killed may have left the newest part of the log in memory ([`memory`]): it is appended then, before the new
+//! checkpoint.
 
 mod cut;
+mod image;
 mod index;
+mod memory;
 pub(crate) mod reader;
 mod repair;
 pub(crate) mod scan;
@@ -50,52 +55,14 @@ use crate::index::runs::Runs;
 use crate::indexing::run_bytes;
 use crate::keys::{FoundRuns, KEYS_DIR, Tables};
 use crate::offset::LogOffset;
+use crate::report::{RecoveryReport, TailCacheFound, TailCacheUse, TailState};
 use crate::segments::{LOG_DIR, Segments, parse_name};
 use crate::spares::is_spare;
+use crate::tail::TailStart;
 use index::Loaded;
+use memory::Continued;
 use scan::{Scan, Scanned};
 use stray::{Strays, Until};
-
-/// How the log ended when it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TailState {
-    /// There was no log.
-    Fresh,
-    /// Closed in order.
-    Clean,
-    /// Not closed in order, but nothing lay behind the last whole batch.
-    Killed,
-    /// Remains of unacknowledged writes, or of a recycled segment's earlier life, lay behind the last whole batch; they were zeroed.
-    Torn,
-}
-
-/// What recovery found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecoveryReport {
-    /// Where the scan began: what is below was known from the index's newest run.
-    pub scanned_from: LogOffset,
-    /// Index runs that were missing or damaged, so that the log had to be scanned from before them.
-    pub index_damaged: bool,
-    /// Records scanned, without the store's own lists of queue ends.
-    pub records: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Queues in the index.
-    pub queues: usize,
-    /// Start of the oldest segment.
-    pub log_min: LogOffset,
-    /// End of the log: where the next record goes.
-    pub log_max: LogOffset,
-    /// How the log ended.
-    pub tail: TailState,
-    /// Bytes zeroed or removed behind the end, in pages.
-    pub truncated_bytes: u64,
-    /// Records of whole batches among them. Never acknowledged under SYNC_FLUSH; under ASYNC_FLUSH, written after the last flush
-    /// before a power cut.
-    pub discarded_records: u64,
-    /// How long it took.
-    pub elapsed: Duration,
-}
 
 /// Store times of the records.
 #[derive(Debug, Default)]
@@ -115,8 +82,7 @@ pub(crate) struct Recovered {
     pub index: Index,
     pub runs: Runs,
     pub head: LogOffset,
-    /// The bytes between the head's page start and the head.
-    pub prefix: Bytes,
+    pub tail: TailStart,
     pub times: Times,
     /// Absent if keys are not indexed.
     pub keys: Option<(FoundRuns, Tables)>,
@@ -215,6 +181,8 @@ impl Examined {
             },
             truncated_bytes: self.strays.dirty_bytes(),
             discarded_records: self.strays.records,
+            tail_cache: TailCacheFound::Nothing,
+            tail_cache_use: TailCacheUse::Memory { reason: "the store is not open".into() },
             elapsed,
         }
     }
@@ -315,8 +283,10 @@ impl<'a> Recovery<'a> {
         let mut keys = self.find_keys().await?;
         let examined = self.examine(&files, Some(loaded), keys.as_ref()).await?;
         let mut report = examined.report(Duration::ZERO);
-        let Examined { known, fresh, mut found, at, scan, strays, .. } = examined;
+        let Examined { known, fresh, mut found, at, mut scan, strays, .. } = examined;
         let head = scan.head();
+        let tail = self.find_tail().await?;
+        self.check_gap(&tail, head)?;
         let mut checkpoint = self.checkpoint_at(head, known.sequence + 1);
         if fresh {
             // Before the first segment: a segment without a checkpoint is always damage.
@@ -330,10 +300,29 @@ impl<'a> Recovery<'a> {
         if !known.closed {
             self.persist(&found, known.durable, head).await?;
         }
+        let mut continued = Continued::default();
+        if tail.image().is_some() {
+            // What is written next may lie behind what the old checkpoint allows.
+            checkpoint.written_max = checkpoint.written_max.max(tail.end_max(head).page_ceil());
+            self.write_checkpoint(checkpoint_file, &checkpoint).await?;
+            continued = self.continue_log(&tail, &mut scan, &mut found).await?;
+            checkpoint = self.checkpoint_at(scan.head(), checkpoint.sequence + 1);
+        }
+        let head = scan.head();
         let segments = self.segment_of_head(found, head).await?;
         let prefix = self.prefix(&segments, head).await?;
         self.write_checkpoint(checkpoint_file, &checkpoint).await?;
+        let segment_end = segments.find(head).expect("made above").end;
+        let (tail, tail_cache, tail_cache_use) =
+            self.begin_life(tail, &continued, (head, segment_end), prefix).await?;
 
+        (report.records, report.bytes, report.log_max) = (scan.records(), scan.bytes(), head);
+        report.queues = scan.index().queue_count();
+        if strays.last_seal.is_none_or(|last| last < head) {
+            // They were in memory, too.
+            report.discarded_records = 0;
+        }
+        (report.tail_cache, report.tail_cache_use) = (tail_cache, tail_cache_use);
         report.elapsed = self.io.now().since(started);
         let (index, runs, times, tables) = scan.finish();
         let keys = keys.zip(tables);
@@ -346,7 +335,7 @@ impl<'a> Recovery<'a> {
             index,
             runs,
             head,
-            prefix,
+            tail,
             times,
             keys,
             report,

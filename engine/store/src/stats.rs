@@ -37,6 +37,8 @@ pub struct StoreStats {
     pub unsynced_bytes: u64,
     /// Blocks of the tail cache that exist.
     pub tail_blocks: usize,
+    /// Whether the tail cache is in a file in memory that outlives the process: ASYNC_FLUSH then acknowledges before the write.
+    pub tail_outlives_process: bool,
     /// Bytes that the cold-read cache holds.
     pub cache_bytes: usize,
     /// Queues in the index.

@@ -26,7 +26,8 @@ use crate::keys::KeyIndex;
 use crate::offset::LogOffset;
 use crate::prepare::Preparation;
 use crate::read::ReadTicket;
-use crate::recover::{self, Recovered, RecoveryReport};
+use crate::recover::{self, Recovered};
+use crate::report::RecoveryReport;
 use crate::retention::Keeper;
 use crate::seal::Batch;
 use crate::segments::Segments;
@@ -87,6 +88,14 @@ struct LogWrite {
     since: Monotonic,
 }
 
+/// Writes that wait for more, see [`StoreConfig::lazy_write_bytes`].
+#[derive(Default)]
+struct Laziness {
+    /// The oldest unwritten byte is at least as young as this; `None`: everything is written.
+    unwritten_since: Option<Monotonic>,
+    timer_is_set: bool,
+}
+
 /// One shard's storage. Lives on the shard's thread from [`Store::open`] until [`Store::is_closed`]; see the crate's text for
 /// how it is driven.
 pub struct Store {
@@ -105,6 +114,7 @@ pub struct Store {
     written: LogOffset,
     acknowledged: LogOffset,
     write: Option<LogWrite>,
+    lazy: Laziness,
     flusher: Flusher,
     preparation: Preparation,
     zeroing: Zeroing,
@@ -115,6 +125,8 @@ pub struct Store {
     seals: VecDeque<LogOffset>,
     /// End of the last written seal: what recovery would find.
     complete: LogOffset,
+    /// Up to where the tail cache is marked as sealed, if it outlives the process.
+    marked: LogOffset,
     unacknowledged: VecDeque<Unacknowledged>,
     arrivals: Vec<Arrival>,
     poison: Option<StoreError>,
@@ -148,19 +160,19 @@ impl Store {
             mut index,
             runs,
             head,
-            prefix,
+            tail,
             times,
             keys,
             report,
         } = recovered;
         index.reveal_all();
-        let segment_end = segments.find(head).expect("recovery makes the segment of the log's end").end;
+        let segment_end = tail.segment_end;
         let store = Self {
             shard,
             tokens: Tokens { owner: config.token_owner },
             lock,
             segment_end,
-            tail: TailCache::new(config.block_bytes, config.tail_cache_bytes, head, prefix),
+            tail: TailCache::new(config.block_bytes, config.tail_cache_bytes, tail),
             index,
             keys: match keys {
                 Some((found, tables)) => KeyIndex::start(&io, shard, &config, found, tables),
@@ -171,6 +183,7 @@ impl Store {
             written: head,
             acknowledged: head,
             write: None,
+            lazy: Laziness::default(),
             flusher: Flusher::new(&config, checkpoint_file, checkpoint),
             preparation: Preparation::new(config.segment_bytes),
             zeroing: Zeroing::new(config.zero_ahead_bytes),
@@ -179,6 +192,7 @@ impl Store {
             batch: Batch::new(head),
             seals: VecDeque::new(),
             complete: head,
+            marked: head,
             unacknowledged: VecDeque::new(),
             arrivals: Vec::new(),
             poison: None,
@@ -206,7 +220,7 @@ impl Store {
         self.tail.head()
     }
 
-    /// End of what survives a killed process.
+    /// End of what is on its way to stable media, or there.
     #[must_use]
     pub fn written(&self) -> LogOffset {
         self.written
@@ -325,6 +339,7 @@ impl Store {
             unwritten_bytes: self.tail.head().since(self.written),
             unsynced_bytes: self.complete.since(self.durable()),
             tail_blocks: self.tail.block_count(),
+            tail_outlives_process: self.tail.outlives_process(),
             cache_bytes: self.cold.cached_bytes() + self.reader.cache.cached_bytes(),
             queues: self.index.queue_count(),
             index_entries: self.index.entry_count(),

@@ -26,9 +26,11 @@ pub(crate) enum Kind {
     PrepareTimer,
     RetentionTimer,
     IndexTimer,
+    WriteTimer,
+    RemoveMemory,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 20] = [
     Kind::Write,
     Kind::Zero,
     Kind::Flush,
@@ -47,6 +49,8 @@ const KINDS: [Kind; 18] = [
     Kind::PrepareTimer,
     Kind::RetentionTimer,
     Kind::IndexTimer,
+    Kind::WriteTimer,
+    Kind::RemoveMemory,
 ];
 
 /// Makes tokens of one store.

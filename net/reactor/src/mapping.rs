@@ -16,8 +16,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::PAGE_BYTES;
 use crate::block::Memory;
@@ -33,7 +33,7 @@ enum Backing {
     /// Held open for its lock, and to reserve space.
     File(File),
     /// The simulator's: outlives simulated processes.
-    Heap(Layout),
+    Heap { layout: Layout, states: Mutex<Option<Vec<Vec<u8>>>> },
 }
 
 // SAFETY: a region is plain memory, the pointer is not tied to a thread. Inside the process, access goes through `Mapping` (unlent
@@ -62,7 +62,7 @@ impl Region {
         // SAFETY: the layout has a non-zero size.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, bytes, backing: Backing::Heap(layout) }
+        Self { start, bytes, backing: Backing::Heap { layout, states: Mutex::new(None) } }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -89,6 +89,27 @@ impl Region {
         unsafe { self.at(at).as_ptr().copy_from(bytes.as_ptr(), bytes.len()) }
     }
 
+    /// From now on keeps what the memory holds before every [`Mapping::write`], for the simulator.
+    pub(crate) fn record_states(&self) {
+        if let Backing::Heap { states, .. } = &self.backing {
+            *states.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        }
+    }
+
+    /// What was kept; nothing more is.
+    pub(crate) fn take_states(&self) -> Vec<Vec<u8>> {
+        let Backing::Heap { states, .. } = &self.backing else { return Vec::new() };
+        states.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    fn note_state(&self) {
+        if let Backing::Heap { states, .. } = &self.backing
+            && let Some(states) = states.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            states.push(self.to_vec());
+        }
+    }
+
     fn reserve(&self, from: usize, bytes: usize) -> io::Result<()> {
         let Backing::File(file) = &self.backing else { return Ok(()) };
         let (from, bytes) = (
@@ -108,7 +129,7 @@ impl Drop for Region {
                 libc::munmap(self.start.as_ptr().cast(), self.bytes);
             },
             // SAFETY: allocated by `Region::heap` with this very layout and freed once, here.
-            Backing::Heap(layout) => unsafe { dealloc(self.start.as_ptr(), *layout) },
+            Backing::Heap { layout, .. } => unsafe { dealloc(self.start.as_ptr(), *layout) },
         }
     }
 }
@@ -168,6 +189,7 @@ impl Mapping {
     /// If they are lent, or outside.
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
         self.check(at, at + bytes.len());
+        self.region.note_state();
         compiler_fence(Ordering::SeqCst);
         // SAFETY: as for `bytes`, and `&mut self` excludes readers.
         unsafe { self.region.at(at).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }

@@ -41,8 +41,8 @@ pub use operation::{FileCall, Sleep};
 pub use process::process;
 pub use sync::{Notified, Notify, OneshotReceiver, OneshotSender, SenderDropped, oneshot};
 
-use crate::{Event, FileOp, Io, Monotonic, ShardId, Token};
-use operation::ConnectCall;
+use crate::{Block, Event, FileOp, Io, Mapping, Monotonic, ShardId, Token};
+use operation::{BlocksCall, ConnectCall};
 use state::State;
 
 /// Polls of one [`Tasks::run`]; what is still ready then goes on in the next turn, so that the data plane is not held up.
@@ -232,6 +232,18 @@ impl TaskIo {
     /// Starts a file operation; the future gives its completion. Dropping the future does not take the operation back.
     pub fn file(&self, op: FileOp) -> FileCall {
         FileCall::new(&self.state, op)
+    }
+
+    /// Makes blocks of ranges (start and length) of a mapping, as [`Io::block_in`]; gives the mapping back with them.
+    ///
+    /// # Errors
+    /// As [`Io::block_in`]; the mapping is gone then, its file stays.
+    pub async fn blocks_in(
+        &self,
+        mapping: Mapping,
+        ranges: Vec<(usize, usize)>,
+    ) -> io::Result<(Mapping, Vec<Block>)> {
+        BlocksCall::new(&self.state, mapping, ranges).await
     }
 
     /// Opens a connection. The driver gives up after 3 s without an answer.

@@ -162,7 +162,6 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     idle("mappedFileSizeConsumeQueue", "6000000"),
     idle("flushCommitLogLeastPages", "4"),
     idle("flushCommitLogThoroughInterval", "10000"),
-    idle("flushCommitLogTimed", "true"),
     idle("commitIntervalCommitLog", "200"),
     idle("commitCommitLogLeastPages", "4"),
     idle("commitCommitLogThoroughInterval", "200"),

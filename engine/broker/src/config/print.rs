@@ -49,6 +49,7 @@ impl BrokerConfig {
             "namesrvAddr",
             "shards",
             "storePathRootDir",
+            "tailCachePath",
             "traceTopicEnable",
         ];
         let all: Vec<(&str, String)> =

@@ -193,6 +193,11 @@ settings! { host;
     flush_disk_type: FlushDiskType = "flushDiskType", AtStart, FlushDiskType::Async;
     /// Between media flushes with ASYNC_FLUSH.
     flush_interval_commit_log: u64 = "flushIntervalCommitLog", AtStart, 500;
+    /// Media flushes come once in that interval; else as soon as 16 KiB are written.
+    flush_commit_log_timed: bool = "flushCommitLogTimed", AtStart, true;
+    /// Folder on tmpfs or hugetlbfs for the tail caches, which outlive a killed broker there: ASYNC_FLUSH then answers without waiting
+    /// for the disk. Empty: none, ASYNC_FLUSH answers after the write.
+    tail_cache_path: PathBuf = "tailCachePath", AtStart, PathBuf::from("/dev/shm");
     /// A send waits this long for SYNC_FLUSH.
     sync_flush_timeout: u64 = "syncFlushTimeout", Live, 5_000;
 

@@ -105,6 +105,9 @@ fn identity(table: &mut Table, facts: &Facts<'_>, shards: &[ShardRuntime]) {
     table.add("startAcceptSendRequestTimeStamp", 0);
     table.add("shards", shards.len());
     table.add("connections", shards.iter().map(|shard| shard.connections).sum::<usize>());
+    let outlives = shards.iter().all(|shard| shard.tail_outlives_process);
+    table.add("tailCache", if outlives { "mapped" } else { "process memory" });
+    table.add("unwrittenBytes", shards.iter().map(|shard| shard.unwritten_bytes).sum::<u64>());
     let poisoned: Vec<String> = shards
         .iter()
         .enumerate()

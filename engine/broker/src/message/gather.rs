@@ -270,6 +270,10 @@ pub struct ShardRuntime {
     pub pending_send_oldest_ms: u64,
     /// Delay levels with anything ever parked.
     pub delay: Vec<DelayLevelProgress>,
+    /// The tail cache outlives a killed broker.
+    pub tail_outlives_process: bool,
+    /// Appended and not yet written to disk, bytes.
+    pub unwritten_bytes: u64,
     /// Why the log refuses to write, if it does.
     pub poisoned: Option<String>,
 }

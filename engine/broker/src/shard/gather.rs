@@ -223,6 +223,7 @@ impl Plane {
     }
 
     fn runtime(&mut self, wire: &Wire<'_>, now: Monotonic) -> ShardRuntime {
+        let store = self.store.stats();
         let stats = &mut self.stats;
         ShardRuntime {
             put_messages: stats.put_messages,
@@ -244,6 +245,8 @@ impl Plane {
             pending_sends: self.acks.len(),
             pending_send_oldest_ms: u64::try_from(self.acks.oldest(now).as_millis()).unwrap_or(u64::MAX),
             delay: self.delay.progress(&self.store),
+            tail_outlives_process: store.tail_outlives_process,
+            unwritten_bytes: store.unwritten_bytes,
             poisoned: self.store.poisoned().map(ToString::to_string),
         }
     }

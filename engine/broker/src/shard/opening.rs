@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringmq_reactor::{ShardId, TaskIo, Tasks, with_causes};
-use ringmq_store::{Flush, Store, StoreConfig};
-use tracing::{info, warn};
+use ringmq_store::{Flush, RecoveryReport, Store, StoreConfig, TailCacheFound, TailCacheUse};
+use tracing::{error, info, warn};
 
 use super::retention::retention_of;
 use crate::config::for_tests::StoreScale;
@@ -60,6 +60,7 @@ async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -
         millis = report.elapsed.as_millis(),
         "store is open"
     );
+    tell_tail_cache(&report, me, config);
     if report.discarded_records > 0 {
         warn!(
             shard = %me,
@@ -69,6 +70,31 @@ async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -
         );
     }
     Ok(store)
+}
+
+/// What became of the last life's tail cache, and what an ASYNC_FLUSH answer waits for from now on.
+fn tell_tail_cache(report: &RecoveryReport, me: ShardId, config: &BrokerConfig) {
+    match &report.tail_cache {
+        TailCacheFound::Nothing => {}
+        TailCacheFound::Refused(reason) => {
+            warn!(shard = %me, %reason, "the tail cache of the store's last life is not used");
+        }
+        TailCacheFound::Used { records, bytes, warm_bytes, lost } => {
+            info!(shard = %me, records, bytes, warm_bytes, "took over the tail cache of the store's last life");
+            if let Some((from, to)) = lost {
+                error!(
+                    shard = %me, from = from.0, to = to.0,
+                    "the tail cache in memory was damaged: acknowledged messages between these log offsets are lost"
+                );
+            }
+        }
+    }
+    let answers_wait_for = match (config.flush_disk_type, &report.tail_cache_use) {
+        (FlushDiskType::Sync, _) => "stable media",
+        (FlushDiskType::Async, TailCacheUse::Mapped { .. }) => "the tail cache",
+        (FlushDiskType::Async, TailCacheUse::Memory { .. }) => "the write to the log",
+    };
+    info!(shard = %me, tail_cache = %report.tail_cache_use, answers_wait_for, "durability");
 }
 
 fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreConfig {
@@ -86,6 +112,8 @@ fn store_config(config: &BrokerConfig, me: ShardId, token_owner: u8) -> StoreCon
         key_index: config.message_index_enable,
         key_filter_bytes: usize::try_from(config.max_key_filter_size / u64::from(config.shards))
             .unwrap_or(usize::MAX),
+        flush_timed: config.flush_commit_log_timed,
+        tail_cache_path: Some(config.tail_cache_path.clone()).filter(|path| !path.as_os_str().is_empty()),
         fault_acknowledge_early: config.for_tests.acknowledge_early,
         ..StoreConfig::new(dir, token_owner)
     };
@@ -103,6 +131,7 @@ fn small(full: StoreConfig) -> StoreConfig {
         write_bytes_max: 64 << 10,
         block_bytes: 256 << 10,
         tail_cache_bytes: 1 << 20,
+        lazy_write_bytes: 32 << 10,
         cache_block_bytes: 16 << 10,
         cache_bytes: 512 << 10,
         zero_ahead_bytes: 256 << 10,

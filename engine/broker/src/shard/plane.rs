@@ -196,11 +196,12 @@ impl Plane {
     /// See the module's text.
     pub(crate) fn end_of_turn(&mut self, wire: &mut Wire<'_>) {
         self.repeat_reads(wire);
+        self.deliver_due(wire);
+        // What this turn appended may be acknowledged at once: answers and pulls come after.
+        self.store.end_of_turn(wire.io);
         self.answer_acknowledged(wire);
         self.delay.skip_removed(&self.store);
         self.wake_pulls(wire);
-        self.deliver_due(wire);
-        self.store.end_of_turn(wire.io);
         self.report(wire, false);
         self.set_alarm(wire);
     }

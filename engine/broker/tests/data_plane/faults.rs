@@ -46,7 +46,7 @@ fn a_late_flush_is_told_and_the_message_is_kept() {
 
 #[test]
 fn a_failed_write_ends_that_shards_log_and_no_other() {
-    let mut setup = Setup::new(51);
+    let mut setup = Setup::with(51, "tailCachePath=");
     setup.run(make_topic);
     setup.world.set_disk_faults(setup.server, DiskFaults { write_error: 1.0, ..DiskFaults::default() });
     setup.run(|client| async move {
@@ -75,7 +75,7 @@ fn a_failed_write_ends_that_shards_log_and_no_other() {
 
 #[test]
 fn a_disk_that_does_not_keep_up_is_told_as_busy() {
-    let mut setup = Setup::new(52);
+    let mut setup = Setup::with(52, "tailCachePath=");
     setup.run(make_topic);
     setup.world.set_disk_faults(setup.server, DiskFaults { slowness: 1_000_000.0, ..DiskFaults::default() });
     setup.run(|client| async move {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::{Forecast, Inspection, Piece};
 use crate::error::{Corruption, OpenError};
 use crate::offset::LogOffset;
-use crate::recover::TailState;
 use crate::recover::scan::{Scan, ScanError};
+use crate::report::TailState;
 
 /// How bad a [`Finding`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

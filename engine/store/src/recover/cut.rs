@@ -120,27 +120,32 @@ impl Recovery<'_> {
         match list.last_mut() {
             // A file whose making was cut short: nothing is in it yet.
             Some(last) if last.start == head && last.end.since(head) < self.config.segment_bytes => {
-                last.end = self.allocate(head, last.file).await?;
+                last.end = self.allocate(head, last.file, self.config.segment_bytes).await?;
             }
             Some(last) if head < last.end => {}
             _ => {
                 let (file, _) = self.open(self.path(head), SEGMENT_OPEN).await?;
-                let end = self.allocate(head, file).await?;
+                let end = self.allocate(head, file, self.config.segment_bytes).await?;
                 list.push(Segment { start: head, end, file, recycled: false });
             }
         }
         Ok(Segments::new(self.log_dir(), list))
     }
 
-    async fn allocate(&self, start: LogOffset, file: FileId) -> Result<LogOffset, OpenError> {
-        let (path, dir, bytes) = (self.path(start), self.log_dir(), self.config.segment_bytes);
+    pub(super) async fn allocate(
+        &self,
+        start: LogOffset,
+        file: FileId,
+        bytes: u64,
+    ) -> Result<LogOffset, OpenError> {
+        let (path, dir) = (self.path(start), self.log_dir());
         self.io.allocate(file, bytes).await.map_err(failed("allocate", path.clone()))?;
         self.io.sync_data(file).await.map_err(failed("flush", path))?;
         self.io.sync_dir(dir.clone()).await.map_err(failed("sync", dir))?;
         Ok(LogOffset(start.0 + bytes))
     }
 
-    async fn close(&mut self, file: FileId) -> Result<(), OpenError> {
+    pub(super) async fn close(&mut self, file: FileId) -> Result<(), OpenError> {
         self.open.retain(|open| *open != file);
         self.io.close(file).await.map_err(failed("close a file of", self.log_dir()))
     }

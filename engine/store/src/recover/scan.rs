@@ -154,6 +154,11 @@ impl Scan {
         Ok(Scanned::Paused)
     }
 
+    /// Batches that follow lie in the segment that ends there.
+    pub fn enter_segment(&mut self, end: LogOffset) {
+        self.segment_end = end;
+    }
+
     /// Goes on behind a blank.
     pub fn skip_to(&mut self, segment: LogOffset) {
         self.head = segment;

@@ -177,9 +177,10 @@ impl Store {
         {
             return Err(AppendError::NoSegment { source: source.clone() });
         }
+        let next = next.unwrap_or(LogOffset(self.segment_end.0 + self.config.segment_bytes));
         self.seal();
-        self.tail.roll(io, self.segment_end.since(self.tail.head()), self.written)?;
-        self.segment_end = next.unwrap_or(LogOffset(self.segment_end.0 + self.config.segment_bytes));
+        self.tail.roll(io, next, self.written)?;
+        self.segment_end = next;
         self.batch = Batch::new(self.tail.head());
         self.keys.segment_began(self.tail.head());
         Ok(())

@@ -14,7 +14,7 @@ pub(super) enum Closing {
     No,
     /// Writing, flushing, marking.
     Begun,
-    /// Waiting for this many files.
+    /// Waiting for this many files to be closed or removed.
     Files(usize),
 }
 
@@ -78,7 +78,12 @@ impl Store {
         // The lock goes last: who has it may open everything else.
         let indexes = self.reader.runs.files().map(|index| index.file);
         let files: Vec<_> = segments.chain(indexes).chain([self.flusher.file(), self.lock]).collect();
-        self.closing = Closing::Files(files.len());
+        // In order: nothing is left for anybody to find. A poisoned log leaves what it could not write.
+        let memory_file = self.tail.file().filter(|_| self.poison.is_none()).map(|file| file.path().clone());
+        self.closing = Closing::Files(files.len() + usize::from(memory_file.is_some()));
+        if let Some(path) = memory_file {
+            io.file(self.tokens.of(Kind::RemoveMemory, 0), FileOp::Remove(path));
+        }
         for file in files {
             io.file(self.tokens.of(Kind::Close, 0), FileOp::Close(file));
         }

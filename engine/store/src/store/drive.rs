@@ -12,7 +12,8 @@ use crate::offset::LogOffset;
 use crate::token::Kind;
 
 impl Store {
-    /// Starts the write of what was appended, and background work that is due. Call at the end of every turn.
+    /// Acknowledges what was appended or starts its write, and starts background work that is due. Call at the end of every turn,
+    /// before what depends on [`Store::acknowledged`].
     pub fn end_of_turn(&mut self, io: &mut dyn Io) {
         if self.closing.files_are_closing() {
             return;
@@ -22,6 +23,7 @@ impl Store {
             if !self.closing.has_begun() {
                 self.drive_retention(io);
             }
+            self.seal_turn();
             self.start_write(io);
             self.tail.prepare_spare(io, self.written);
             self.drive_background(io);
@@ -44,9 +46,44 @@ impl Store {
         self.flusher.drive(io, self.tokens, &self.segments, self.complete, closing);
     }
 
+    /// Whether an acknowledgement follows the seal, not the write.
+    fn acknowledges_at_seal(&self) -> bool {
+        self.config.flush != Flush::Sync && self.tail.outlives_process()
+    }
+
+    /// Seals the turn's batch where it survives the process. Under ASYNC_FLUSH that is all that was promised.
+    fn seal_turn(&mut self) {
+        // The broken build never seals in time.
+        let nothing_new = self.tail.head() == self.marked && self.batch.is_empty();
+        if !self.tail.outlives_process() || nothing_new || self.config.fault_acknowledge_early {
+            return;
+        }
+        self.seal();
+        self.tail.mark();
+        self.marked = self.tail.head();
+        if self.acknowledges_at_seal() {
+            self.acknowledge(self.marked);
+        }
+    }
+
+    /// Whether a write has to start now; sets the timer for it otherwise.
+    fn write_is_due(&mut self, io: &mut dyn Io) -> bool {
+        let (now, delay) = (io.now(), self.config.write_delay());
+        let since = *self.lazy.unwritten_since.get_or_insert(now);
+        let enough = self.tail.head().since(self.written) >= self.config.lazy_write_bytes;
+        if enough || self.closing.has_begun() || !self.acknowledges_at_seal() || now.since(since) >= delay {
+            return true;
+        }
+        if !self.lazy.timer_is_set {
+            self.lazy.timer_is_set = true;
+            io.timer(since + delay, self.tokens.of(Kind::WriteTimer, 0));
+        }
+        false
+    }
+
     /// One write in flight: what is appended meanwhile rides on the next, as one batch.
     fn start_write(&mut self, io: &mut dyn Io) {
-        if self.write.is_some() || self.written == self.tail.head() {
+        if self.write.is_some() || self.written == self.tail.head() || !self.write_is_due(io) {
             return;
         }
         self.seal();
@@ -121,13 +158,14 @@ impl Store {
                 };
                 self.on_space(io);
             }
-            Kind::Close => self.closing.on_file(),
+            Kind::Close | Kind::RemoveMemory => self.closing.on_file(),
             Kind::Remove => self.on_removed(io, detail, result.map(drop)),
             Kind::FlushTimer
             | Kind::ZeroTimer
             | Kind::PrepareTimer
             | Kind::RetentionTimer
-            | Kind::IndexTimer => {
+            | Kind::IndexTimer
+            | Kind::WriteTimer => {
                 unreachable!("a timer's token on a file operation")
             }
         }
@@ -143,6 +181,8 @@ impl Store {
             Kind::FlushTimer if self.poison.is_none() => {
                 self.flusher.on_timer(io, self.tokens, &self.segments, self.complete);
             }
+            // The turn's end does the rest.
+            Kind::WriteTimer => self.lazy.timer_is_set = false,
             Kind::ZeroTimer => self.zeroing.on_timer(),
             Kind::PrepareTimer => self.preparation.on_timer(),
             Kind::RetentionTimer => self.on_retention_timer(io, detail),
@@ -170,6 +210,8 @@ impl Store {
         self.stats.written_bytes += bytes;
         self.stats.write_latency.record(io.now().since(write.since));
         self.written = write.written_after;
+        // What is left was appended after this write began.
+        self.lazy.unwritten_since = (self.written < self.tail.head()).then_some(write.since);
         while let Some(sealed) = self.seals.pop_front_if(|sealed| *sealed <= self.written) {
             self.complete = sealed;
         }

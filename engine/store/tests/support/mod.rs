@@ -345,13 +345,13 @@ impl Service<()> for Driver {
     }
 
     fn end_of_turn(&mut self, io: &mut dyn Context<()>) {
-        self.completed(io);
         if let Some(store) = self.store.borrow_mut().as_mut() {
             store.end_of_turn(io);
             if store.is_closed() {
                 io.exit();
             }
         }
+        self.completed(io);
         self.tasks.run(io);
     }
 }
@@ -364,6 +364,7 @@ pub fn small_config(dir: impl Into<std::path::PathBuf>) -> StoreConfig {
         write_bytes_max: 16 << 10,
         block_bytes: 32 << 10,
         tail_cache_bytes: 96 << 10,
+        lazy_write_bytes: 8 << 10,
         cache_block_bytes: 8 << 10,
         cache_bytes: 64 << 10,
         zero_ahead_bytes: 32 << 10,
@@ -376,6 +377,11 @@ pub fn small_config(dir: impl Into<std::path::PathBuf>) -> StoreConfig {
         key_filter_bytes: 2 << 10,
         ..StoreConfig::new(dir, OWNER)
     }
+}
+
+/// The same with its tail cache in a file that outlives the process.
+pub fn mapped(config: StoreConfig) -> StoreConfig {
+    StoreConfig { tail_cache_path: Some("/dev/shm".into()), ..config }
 }
 
 /// One message of a test, made from its number alone.

@@ -463,6 +463,26 @@ impl Disk {
         self.files.retain(|number, _| alive.binary_search(number).is_ok());
     }
 
+    /// The number of the newest operation.
+    pub(super) fn newest_operation(&self) -> u64 {
+        self.next
+    }
+
+    /// A process was killed before the operations that it asked for last, those after `number`, were handed over.
+    pub(super) fn take_back(&mut self, process: u32, number: u64) {
+        let files = &mut self.files;
+        self.operations.retain(|of, operation| {
+            let keep = *of <= number || operation.shard.process != process;
+            if !keep
+                && let Some((file, _)) = &operation.flush
+                && let Some(file) = files.get_mut(file)
+            {
+                file.content.abandon_flush();
+            }
+            keep
+        });
+    }
+
     /// A process is gone: what it had submitted takes effect wholly, partly or not at all; its files are closed.
     pub(super) fn kill(&mut self, process: u32, rng: &mut Rng) {
         self.leave(|shard| shard.process == process, rng);

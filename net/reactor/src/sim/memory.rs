@@ -2,7 +2,8 @@
 //!
 //! A service stores into a mapping at any time during its turns, so a process that is killed may have made some of its last turn's
 //! stores and not the others. [`super::World::kill`] therefore lets such a process begin the turn that would come next, and
-//! keeps of what that changed an arbitrary part, see [`HostMemory::keep_part`].
+//! keeps of what that changed a part: what was stored before some [`Mapping::write`], which promises that order, and anything
+//! of what was stored until the next. See [`HostMemory::keep_part`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -36,9 +37,6 @@ impl Default for HostMemory {
         Self { files: BTreeMap::new(), boot: 1 }
     }
 }
-
-/// What mappings held before a turn.
-pub(super) type Before = Vec<(PathBuf, Vec<u8>)>;
 
 impl HostMemory {
     pub(super) fn map(&mut self, shard: ShardKey, path: &Path, create: Option<usize>) -> io::Result<Mapping> {
@@ -87,17 +85,34 @@ impl HostMemory {
         self.boot += 1;
     }
 
-    /// What the mappings of a process hold now.
-    pub(super) fn of(&self, process: u32) -> Before {
-        let held = self.files.iter().filter(|(_, e)| e.holder.is_some_and(|h| h.process == process));
-        held.map(|(path, entry)| (path.clone(), entry.region.to_vec())).collect()
+    /// Whether a process has mapped anything.
+    pub(super) fn is_used_by(&self, process: u32) -> bool {
+        self.held_by(process).next().is_some()
     }
 
-    /// Of what has changed since `before`, word by word, a part stays, all, or nothing.
-    pub(super) fn keep_part(&mut self, before: &Before, rng: &mut Rng) {
-        for (path, old) in before {
-            let Some(entry) = self.files.get(path) else { continue };
-            let new = entry.region.to_vec();
+    fn held_by(&self, process: u32) -> impl Iterator<Item = &Entry> {
+        self.files.values().filter(move |e| e.holder.is_some_and(|holder| holder.process == process))
+    }
+
+    /// The last turn of a process begins. Gives what its mappings hold.
+    pub(super) fn begin_last_turn(&self, process: u32) -> Vec<Vec<u8>> {
+        let begin = |entry: &Entry| {
+            entry.region.record_states();
+            entry.region.to_vec()
+        };
+        self.held_by(process).map(begin).collect()
+    }
+
+    /// The last turn is over, and some of its stores were made.
+    pub(super) fn keep_part(&mut self, process: u32, before: Vec<Vec<u8>>, rng: &mut Rng) {
+        for (entry, first) in self.held_by(process).zip(before) {
+            let region = &entry.region;
+            let mut states = vec![first];
+            states.append(&mut region.take_states());
+            states.push(region.to_vec());
+            let reached = rng.index(states.len() - 1);
+            let (old, new) = (&states[reached], &states[reached + 1]);
+            region.overwrite(0, new);
             let changed: Vec<usize> = (0..new.len().div_ceil(WORD_BYTES))
                 .map(|word| word * WORD_BYTES)
                 .filter(|at| old[*at..].iter().zip(&new[*at..]).take(WORD_BYTES).any(|(a, b)| a != b))
@@ -112,7 +127,7 @@ impl HostMemory {
                     _ => rng.one_in(2),
                 };
                 if lost {
-                    entry.region.overwrite(at, &old[at..old.len().min(at + WORD_BYTES)]);
+                    region.overwrite(at, &old[at..old.len().min(at + WORD_BYTES)]);
                 }
             }
         }

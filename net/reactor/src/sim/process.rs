@@ -25,8 +25,8 @@ pub(super) trait AnyProcess {
     /// One turn of a shard at the present time.
     fn turn(&mut self, core: &mut Core, shard: ShardKey);
 
-    /// As much of a turn as a process makes that is killed before anything of it reaches the system: nothing is sent. To be
-    /// followed by the kill.
+    /// As much of a turn as a process makes that is killed before anything of it reaches the system: nothing is sent, and the caller
+    /// takes file operations back. To be followed by the kill.
     fn turn_before_kill(&mut self, core: &mut Core, shard: ShardKey);
 }
 

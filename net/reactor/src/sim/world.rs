@@ -91,10 +91,11 @@ impl World {
     /// Every other process that has mapped memory dies in the middle of a turn.
     fn last_turn(&mut self, process: u32) {
         let host = self.core.processes[process as usize].host as usize;
-        let before = self.core.hosts[host].disk.memory.of(process);
-        if before.is_empty() || self.core.rng.one_in(2) {
+        if !self.core.hosts[host].disk.memory.is_used_by(process) || self.core.rng.one_in(2) {
             return;
         }
+        let before = self.core.hosts[host].disk.memory.begin_last_turn(process);
+        let newest = self.core.hosts[host].disk.newest_operation();
         for shard in 0..self.core.processes[process as usize].shards.len() as u16 {
             let key = ShardKey { process, shard };
             let program = self.programs[process as usize].as_mut().expect("a running process has a program");
@@ -102,7 +103,9 @@ impl World {
                 program.turn_before_kill(&mut self.core, key);
             }
         }
-        self.core.hosts[host].disk.memory.keep_part(&before, &mut self.core.rng);
+        let disk = &mut self.core.hosts[host].disk;
+        disk.take_back(process, newest);
+        disk.memory.keep_part(process, before, &mut self.core.rng);
     }
 
     fn end(&mut self, process: ProcessId) {

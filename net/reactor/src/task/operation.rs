@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use super::connection::TaskConnection;
 use super::state::{Operation, Request, State};
-use crate::{FileOp, FileValue, Monotonic};
+use crate::{Block, FileOp, FileValue, Mapping, Monotonic};
 
 /// An operation in flight, or its outcome not yet looked at.
 struct Pending {
@@ -65,6 +65,26 @@ impl Future for FileCall {
         self.0.poll(cx).map(|outcome| match outcome {
             Operation::File(result) => result,
             _ => unreachable!("the token names a file operation"),
+        })
+    }
+}
+
+/// Lending of blocks.
+pub(super) struct BlocksCall(Pending);
+
+impl BlocksCall {
+    pub(super) fn new(state: &Rc<RefCell<State>>, mapping: Mapping, ranges: Vec<(usize, usize)>) -> Self {
+        Self(Pending::new(state, |id| Request::Blocks(id, mapping, ranges)))
+    }
+}
+
+impl Future for BlocksCall {
+    type Output = io::Result<(Mapping, Vec<Block>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx).map(|outcome| match outcome {
+            Operation::Blocks(result) => result,
+            _ => unreachable!("asked for blocks"),
         })
     }
 }

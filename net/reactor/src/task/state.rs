@@ -13,7 +13,10 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::connection::Link;
-use crate::{CloseCause, CloseMode, ConnectionId, FileOp, FileValue, Io, Monotonic, ShardId, TimerId, Token};
+use crate::{
+    Block, CloseCause, CloseMode, ConnectionId, FileOp, FileValue, Io, Mapping, Monotonic, ShardId, TimerId,
+    Token,
+};
 
 pub(super) type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -64,6 +67,7 @@ pub(super) enum Operation {
     /// Completed; the future has not looked yet.
     File(io::Result<FileValue>),
     Connected(io::Result<ConnectionId>),
+    Blocks(io::Result<(Mapping, Vec<Block>)>),
     Fired,
     /// The future is gone: what the completion brings is given back to the system.
     Abandoned,
@@ -75,6 +79,7 @@ pub(super) enum Request {
     Timer(u64, Monotonic),
     CancelTimer(TimerId),
     Connect(u64, SocketAddr),
+    Blocks(u64, Mapping, Vec<(usize, usize)>),
     Send(ConnectionId, Bytes),
     Receiving(ConnectionId, bool),
     Close(ConnectionId, CloseMode),
@@ -190,6 +195,10 @@ impl State {
                 }
                 Request::CancelTimer(timer) => io.cancel_timer(timer),
                 Request::Connect(id, to) => io.connect(to, Token::new(Token::OWNER_TASKS, id)),
+                Request::Blocks(id, mapping, ranges) => {
+                    let lent = blocks_in(io, mapping, &ranges);
+                    self.complete(id, Operation::Blocks(lent));
+                }
                 Request::Send(connection, bytes) => {
                     if let Some(outbox) = io.outbox(connection) {
                         outbox.push(bytes);
@@ -243,7 +252,7 @@ impl State {
                 self.operations.remove(&id);
                 self.requests.push_back(Request::CancelTimer(timer));
             }
-            Operation::Fired => {
+            Operation::Fired | Operation::Blocks(_) => {
                 self.operations.remove(&id);
             }
             Operation::File(result) => {
@@ -294,7 +303,7 @@ impl State {
                 Some(Operation::Connected(Ok(connection))) => self.abandon_link(connection, CloseMode::Now),
                 _ => {}
             },
-            Operation::File(_) | Operation::Connected(_) | Operation::Fired => {
+            Operation::File(_) | Operation::Connected(_) | Operation::Blocks(_) | Operation::Fired => {
                 unreachable!("operation {id} completed twice")
             }
         }
@@ -347,6 +356,18 @@ impl State {
             self.requests.push_back(Request::Close(connection, mode));
         }
     }
+}
+
+fn blocks_in(
+    io: &mut dyn Io,
+    mut mapping: Mapping,
+    ranges: &[(usize, usize)],
+) -> io::Result<(Mapping, Vec<Block>)> {
+    let blocks = ranges
+        .iter()
+        .map(|(from, bytes)| io.block_in(&mut mapping, *from, *bytes))
+        .collect::<Result<_, _>>()?;
+    Ok((mapping, blocks))
 }
 
 /// Token value of the timer that only starts another turn.
