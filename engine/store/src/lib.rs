@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   append ──→ tail cache (encoded once) ──→ one O_DIRECT write in flight ──→ log/<start offset>
-//!                 │            │                       │ completion
+//!                 │            │                       │ completion (ASYNC_FLUSH: the seal, where the cache outlives the process)
 //!                 │            └── read: fresh         ▼
 //!                 ▼                             acknowledged moves: replies may go, arrivals become visible
 //!           queue index ──→ runs in index/<segment> ──→ recovery loads the newest one, scans the log behind it
@@ -16,10 +16,10 @@
 //!
 //! ```text
 //!   task      let (store, report) = Store::open(io, shard, config).await?;
-//!   handle    Event::File / Event::Timer with the store's owner byte → store.on_file / store.on_timer,
-//!             then: acknowledged(), take_arrivals(), take_completed_reads()
+//!   handle    Event::File / Event::Timer with the store's owner byte → store.on_file / store.on_timer
 //!   requests  store.append(…), store.read(…)
-//!   end       store.end_of_turn(io)      starts the write for everything appended in this turn
+//!   end       store.end_of_turn(io)      acknowledges what was appended in this turn, or starts its write
+//!             then: acknowledged(), take_arrivals(), take_completed_reads()
 //!   stop      store.begin_close(io) … until store.is_closed()
 //! ```
 //!
@@ -28,6 +28,9 @@
 //!
 //! **Invariant.** Every batch of records in the log ends with a seal, a checksum over all of its bytes: recovery takes a batch whole or
 //! not at all, and a cold read compares every byte of a record with the checksum in the index.
+//!
+//! The tail cache lies in a file in memory that outlives the process, if there is one to be had ([`StoreConfig::tail_cache_path`]): ASYNC_FLUSH
+//! then acknowledges at the end of the turn, and a process that was killed left there what it had not written.
 //!
 //! **Invariant.** The queue index and the key index are derived: the log alone says what the store holds. A page of theirs that is not what
 //! was written is noticed and never believed.

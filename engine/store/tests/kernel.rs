@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringmq_reactor::uring;
-use ringmq_store::{Flush, ReadStatus, RecoveryReport, StoreConfig, StoreStats, TailState};
+use ringmq_store::{
+    Flush, ReadStatus, RecoveryReport, StoreConfig, StoreStats, TailCacheFound, TailCacheUse, TailState,
+};
 use support::bench::{ask, expected, message};
 use support::*;
 
@@ -124,6 +126,49 @@ fn default_sizes_work_and_large_records_too() {
         .map(|(b, id)| message(id, *b))
         .collect();
     roundtrip(config, &messages, 2);
+}
+
+/// Removes what a failed test leaves in memory.
+struct MemoryFile(PathBuf);
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_process_that_ends_without_closing_leaves_its_tail_in_memory() {
+    let folder = folder();
+    let config = mapped(StoreConfig {
+        flush: Flush::Async { interval: Duration::from_secs(3600) },
+        // Nothing is written by itself.
+        lazy_write_bytes: 32 << 10,
+        lazy_write_delay: Duration::from_secs(3600),
+        ..small_config(folder.path().join("s"))
+    });
+    let (running, report) = Running::start(&config);
+    let path = match report.tail_cache_use {
+        TailCacheUse::Mapped { path } => MemoryFile(path),
+        TailCacheUse::Memory { reason } => return println!("skipped: {reason}"),
+    };
+    let messages: Vec<_> = (0..40).map(|id| message(id, 300)).collect();
+    running.append(&messages);
+    running.wait_acknowledged(40);
+    assert_eq!(running.stats().writes, 0, "acknowledged without a write");
+    drop(running);
+    assert!(path.0.exists());
+    let (running, report) = Running::start(&config);
+    assert!(
+        matches!(report.tail_cache, TailCacheFound::Used { records: 40, lost: None, .. }),
+        "{:?}",
+        report.tail_cache
+    );
+    assert_eq!(running.read_all(), expected(&messages));
+    running.append(&[message(40, 5000)]);
+    running.wait_acknowledged(1);
+    running.stop();
+    assert!(!path.0.exists(), "an orderly end leaves nothing");
 }
 
 /// Not a limit, figures: `cargo test --release -p ringmq-store --test kernel -- --ignored --nocapture figures`.
