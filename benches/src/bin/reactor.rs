@@ -98,6 +98,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
         all.extend(append_rounds(rounds, bytes, arguments.millis, &file)?);
         Ok::<_, Failure>(all)
     });
+    #[allow(clippy::disallowed_methods, reason = "a bench cleans up after itself")]
     std::fs::remove_file(&file)?;
     series.extend(appended?);
 

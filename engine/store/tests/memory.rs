@@ -289,11 +289,13 @@ fn a_log_on_disk_that_ends_before_the_tail_cache_begins_is_corrupt() {
         bench.world.run_for(Duration::from_millis(5));
     }
     kill(&mut bench);
-    let byte = bench.file(SEGMENT)[5000];
-    bench.put(SEGMENT, 5000, &[!byte]);
+    // Above the newest run of the queue index, or recovery would not read it; below what the blocks still hold.
+    const AT: usize = 50_000;
+    let byte = bench.file(SEGMENT)[AT];
+    bench.put(SEGMENT, AT, &[!byte]);
     match bench.open() {
         Err(OpenError::Corrupt { corruption: Corruption::BeforeTailCache { at, oldest }, .. }) => {
-            assert!(at.0 <= 5000 && oldest.0 > 5000, "{at} {oldest}");
+            assert!(at.0 <= AT as u64 && oldest.0 > AT as u64, "{at} {oldest}");
         }
         // The segment's checkpoint may vouch for that place itself.
         Err(OpenError::Corrupt { corruption: Corruption::Durable { .. }, .. }) => {}
