@@ -197,7 +197,7 @@ settings! { host;
     flush_commit_log_timed: bool = "flushCommitLogTimed", AtStart, true;
     /// Folder on tmpfs or hugetlbfs for the tail caches, which outlive a killed broker there: ASYNC_FLUSH then answers without waiting
     /// for the disk. Empty: none, ASYNC_FLUSH answers after the write.
-    tail_cache_path: PathBuf = "tailCachePath", AtStart, PathBuf::new();
+    tail_cache_path: PathBuf = "tailCachePath", AtStart, PathBuf::from("/dev/shm");
     /// A send waits this long for SYNC_FLUSH.
     sync_flush_timeout: u64 = "syncFlushTimeout", Live, 5_000;
 
