@@ -12,9 +12,9 @@
 //!   body   queue id 4 │ next offset 8 │ length of the topic 2 │ topic │ …     big-endian
 //! ```
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use ringmq_remoting::record::RecordDraft;
+
+use crate::own::own_record;
 
 /// Topic of these records. Appends to it are refused.
 pub(crate) const QUEUE_ENDS_RECORDS: &str = "rmq_sys_RINGMQ_QUEUE_ENDS";
@@ -78,20 +78,7 @@ fn read_one<'a>(body: &mut &'a [u8]) -> Option<QueueEnd<'a>> {
 
 /// The record that holds a body.
 pub(crate) fn ends_record(body: &[u8], timestamp: i64) -> RecordDraft<'_> {
-    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    RecordDraft {
-        topic: QUEUE_ENDS_RECORDS,
-        queue_id: 0,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp: timestamp,
-        born_host: nobody,
-        store_host: nobody,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        properties: "",
-    }
+    own_record(QUEUE_ENDS_RECORDS, body, timestamp)
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ use crate::index::Index;
 use crate::index::build::{RunBuilder, Step};
 use crate::index::format::{self, RunHeader};
 use crate::index::reader::RunReader;
-use crate::index::runs::{INDEX_OPEN, IndexFile, Run};
+use crate::index::runs::{IndexFile, Run};
 use crate::limits::{INDEX_RUN_FACTOR, INDEX_SLICE, INDEX_TABLE_FACTOR, INDEX_WRITE_BYTES};
 use crate::offset::LogOffset;
-use crate::segments::Segments;
+use crate::segments::{PAGED_FILE, Segments};
 use crate::token::{Kind, Tokens};
 
 /// After a failed attempt the next one waits this long.
@@ -165,7 +165,7 @@ impl Indexing {
         } else {
             self.state = State::Opening;
             let path = runs.path(segment.start);
-            io.file(parts.tokens.of(Kind::IndexRun, 0), FileOp::Open { path, options: INDEX_OPEN });
+            io.file(parts.tokens.of(Kind::IndexRun, 0), FileOp::Open { path, options: PAGED_FILE });
         }
     }
 

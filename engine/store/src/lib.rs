@@ -51,6 +51,7 @@ pub mod inspect;
 mod keys;
 mod limits;
 mod offset;
+mod own;
 mod pages;
 mod prepare;
 mod read;

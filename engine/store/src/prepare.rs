@@ -4,22 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmq_reactor::{FileId, FileOp, FileValue, Io, OpenOptions};
+use ringmq_reactor::{FileId, FileOp, FileValue, Io};
 
 use crate::offset::LogOffset;
-use crate::segments::{Segment, Segments};
+use crate::segments::{PAGED_FILE, Segment, Segments};
 use crate::spares::Spares;
 use crate::token::{Kind, Tokens};
-
-/// How a segment file is opened: direct, made if missing. A file left by a crash in the middle of this is taken over.
-pub(crate) const SEGMENT_OPEN: OpenOptions = OpenOptions {
-    create: true,
-    exclusive: false,
-    direct: true,
-    read_only: false,
-    lock: false,
-    truncate: false,
-};
 
 /// After a failed attempt (no space, mostly) the next one waits this long.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -93,7 +83,7 @@ impl Preparation {
             }
             None => {
                 self.state = State::Opening;
-                io.file(token, FileOp::Open { path: to, options: SEGMENT_OPEN });
+                io.file(token, FileOp::Open { path: to, options: PAGED_FILE });
             }
         }
     }
@@ -123,7 +113,7 @@ impl Preparation {
         self.state = match (state, value) {
             (State::Renaming, _) => {
                 let path = segments.path(self.start);
-                io.file(token, FileOp::Open { path, options: SEGMENT_OPEN });
+                io.file(token, FileOp::Open { path, options: PAGED_FILE });
                 State::Opening
             }
             (State::Opening, FileValue::Opened { file, .. }) => {

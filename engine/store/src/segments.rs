@@ -3,9 +3,19 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use ringmq_reactor::FileId;
+use ringmq_reactor::{FileId, OpenOptions};
 
 use crate::offset::LogOffset;
+
+/// How segments and index files are opened: direct, made if missing. One left by a crash in the middle of being made is taken over.
+pub(crate) const PAGED_FILE: OpenOptions = OpenOptions {
+    create: true,
+    exclusive: false,
+    direct: true,
+    read_only: false,
+    lock: false,
+    truncate: false,
+};
 
 /// Digits of a segment's name: its start offset, as RocketMQ names CommitLog files.
 const NAME_DIGITS: usize = 20;

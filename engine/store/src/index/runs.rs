@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use ringmq_reactor::{FileId, OpenOptions, PAGE_BYTES};
+use ringmq_reactor::{FileId, PAGE_BYTES};
 
 use super::format::RunHeader;
 use crate::offset::LogOffset;
@@ -11,16 +11,6 @@ use crate::segments::file_name;
 
 /// Folder of the index files inside the store's.
 pub(crate) const INDEX_DIR: &str = "index";
-
-/// How an index file is opened.
-pub(crate) const INDEX_OPEN: OpenOptions = OpenOptions {
-    create: true,
-    exclusive: false,
-    direct: true,
-    read_only: false,
-    lock: false,
-    truncate: false,
-};
 
 /// A durable run.
 #[derive(Clone, Copy, Debug)]

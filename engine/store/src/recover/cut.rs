@@ -10,7 +10,7 @@ use super::{FoundSegment, Recovery, failed};
 use crate::error::OpenError;
 use crate::limits::{WRITE_BYTES_MAX, ZERO_WRITE_BYTES};
 use crate::offset::LogOffset;
-use crate::prepare::SEGMENT_OPEN;
+use crate::segments::PAGED_FILE;
 use crate::segments::{Segment, Segments};
 
 impl Recovery<'_> {
@@ -124,7 +124,7 @@ impl Recovery<'_> {
             }
             Some(last) if head < last.end => {}
             _ => {
-                let (file, _) = self.open(self.path(head), SEGMENT_OPEN).await?;
+                let (file, _) = self.open(self.path(head), PAGED_FILE).await?;
                 let end = self.allocate(head, file, self.config.segment_bytes).await?;
                 list.push(Segment { start: head, end, file, recycled: false });
             }

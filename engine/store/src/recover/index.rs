@@ -16,10 +16,10 @@ use crate::error::OpenError;
 use crate::index::Index;
 use crate::index::build::{RunBuilder, Step};
 use crate::index::format::{self, Row, RunHeader};
-use crate::index::runs::{INDEX_DIR, INDEX_OPEN, IndexFile, Run, Runs};
+use crate::index::runs::{INDEX_DIR, IndexFile, Run, Runs};
 use crate::limits::{RECOVERY_READ_BYTES, WRITE_BYTES_MAX};
 use crate::offset::LogOffset;
-use crate::segments::parse_name;
+use crate::segments::{PAGED_FILE, parse_name};
 
 /// The index as its runs know it.
 pub(crate) struct Loaded {
@@ -63,7 +63,7 @@ impl Recovery<'_> {
         self.remove_strays(files, &runs).await?;
         let mut pieces = Vec::new();
         for segment in &files.segments {
-            let (file, bytes) = self.open(runs.path(segment.start), INDEX_OPEN).await?;
+            let (file, bytes) = self.open(runs.path(segment.start), PAGED_FILE).await?;
             runs.add_file(IndexFile { segment: segment.start, file, pages: 0 });
             self.find_pieces(&mut pieces, segment, file, bytes / PAGE_BYTES as u64).await;
         }

@@ -27,8 +27,8 @@ use super::{FoundSegment, Recovery, failed};
 use crate::error::{Corruption, OpenError};
 use crate::limits::{BLOCKS_MIN, WRITE_BYTES_MAX};
 use crate::offset::LogOffset;
-use crate::prepare::SEGMENT_OPEN;
 use crate::report::{TailCacheFound, TailCacheRefusal, TailCacheUse};
+use crate::segments::PAGED_FILE;
 use crate::tail::identity::{self, Identity};
 use crate::tail::layout::{BadHeader, Header, Id, Layout};
 use crate::tail::source::{MappedFile, Source};
@@ -227,7 +227,7 @@ impl Recovery<'_> {
                 let known = found.iter().rfind(|s| s.start == at).map(|s| s.file);
                 let file = match known {
                     Some(file) => file,
-                    None => self.open(path, SEGMENT_OPEN).await?.0,
+                    None => self.open(path, PAGED_FILE).await?.0,
                 };
                 let end = self.allocate(at, file, segment_end.since(at)).await?;
                 let segment = FoundSegment { start: at, end, file };
