@@ -218,6 +218,11 @@ impl Store {
         // After a failed flush the promise cannot be kept any more, whatever this write says.
         if self.poison.is_none() {
             self.acknowledge(self.complete);
+            if self.config.flush == Flush::Sync {
+                // Not at the turn's end: the device would be idle while this turn answers and parses.
+                self.seal_turn();
+                self.start_write(io);
+            }
         }
     }
 

@@ -166,6 +166,11 @@ impl Ring {
         }
     }
 
+    /// Hands what is queued to the kernel before the turn's end. What it does not take now, it takes then; so are errors told.
+    pub(super) fn submit_now(&mut self) {
+        let _ = self.enter_once(0, EnterFlags::empty(), None);
+    }
+
     fn is_full(&mut self) -> bool {
         let mut queue = self.ring.submission();
         queue.sync();
