@@ -18,20 +18,22 @@ pub(crate) mod build;
 mod cache;
 mod chunk;
 pub(crate) mod format;
+mod places;
 mod queue;
 pub(crate) mod reader;
 mod recent;
 pub(crate) mod runs;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use slab::Slab;
 
 pub(crate) use queue::Queue;
 
 use crate::offset::LogOffset;
 use format::Row;
+use places::Places;
 
 /// One message, in the form that the index stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +76,14 @@ impl TopicQueues {
         match self {
             Self::One(id, slot) => (*id == queue_id).then_some(*slot),
             Self::More(queues) => {
-                let place = queues.binary_search_by_key(&queue_id, |(id, _)| *id).ok()?;
-                Some(queues[place].1)
+                let near = near(queues, queue_id);
+                let place = near.clone().find(|place| queues[*place].0 >= queue_id);
+                let place = match place {
+                    // What is before it is smaller, or there is nothing.
+                    Some(place) if place > near.start || place == 0 => place,
+                    _ => queues.partition_point(|(id, _)| *id < queue_id),
+                };
+                queues.get(place).filter(|(id, _)| *id == queue_id).map(|(_, slot)| *slot)
             }
         }
     }
@@ -90,11 +98,21 @@ impl TopicQueues {
     }
 }
 
+/// Where to look first for a queue. A shard owns every n-th queue of a topic, so its place can be told from the ends, but for some that
+/// were never written to.
+fn near(queues: &[(i32, QueueSlot)], queue_id: i32) -> Range<usize> {
+    const AROUND: usize = 3;
+    let distance = |from: i32, to: i32| usize::try_from(i64::from(to) - i64::from(from)).unwrap_or(0);
+    let (Some((first, _)), Some((last, _))) = (queues.first(), queues.last()) else { return 0..0 };
+    let guess = distance(*first, queue_id).saturating_mul(queues.len() - 1) / distance(*first, *last).max(1);
+    guess.min(queues.len()).saturating_sub(AROUND)..guess.saturating_add(AROUND + 1).min(queues.len())
+}
+
 /// The queues of a shard and their newest entries.
 #[derive(Default)]
 pub(crate) struct Index {
     topics: FxHashMap<Arc<str>, TopicQueues>,
-    queues: Slab<Queue>,
+    queues: Places,
     /// Queues of deleted topics, with the log offset of the deletion: a run that ends before it still has to know them.
     dead: FxHashMap<QueueSlot, LogOffset>,
     entries: u64,
@@ -123,8 +141,7 @@ impl Index {
         };
         let queue = make(Arc::clone(&name));
         self.entries += queue.entry_count();
-        let key = self.queues.insert(queue);
-        let slot = QueueSlot(u32::try_from(key).expect("fewer than 2^32 queues"));
+        let slot = self.queues.insert(queue);
         self.topics
             .entry(name)
             .and_modify(|queues| queues.insert(queue_id, slot))
@@ -140,28 +157,35 @@ impl Index {
     /// # Panics
     /// If the slot is not in use.
     pub fn queue(&self, slot: QueueSlot) -> &Queue {
-        &self.queues[slot.0 as usize]
+        self.queues.at(slot)
     }
 
     /// # Panics
     /// As [`Index::queue`].
     pub fn queue_mut(&mut self, slot: QueueSlot) -> &mut Queue {
-        &mut self.queues[slot.0 as usize]
+        self.queues.at_mut(slot)
+    }
+
+    /// Begins to load the queue at a place.
+    pub fn prefetch(&self, slot: QueueSlot) {
+        self.queues.prefetch(slot);
+    }
+
+    /// Begins to load a queue's newest entries; looks at the queue.
+    pub fn prefetch_newest(&self, slot: QueueSlot) {
+        if let Some(queue) = self.get(slot) {
+            queue.prefetch_newest();
+        }
     }
 
     /// The queue at a place, dead or alive.
     pub fn get(&self, slot: QueueSlot) -> Option<&Queue> {
-        self.queues.get(slot.0 as usize)
+        self.queues.get(slot)
     }
 
     /// Every place in use lies below this.
     pub fn slot_end(&self) -> u32 {
-        u32::try_from(self.queues.capacity()).expect("fewer than 2^32 queues")
-    }
-
-    /// Slots of living queues lie below this number.
-    pub fn slot_bound(&self) -> usize {
-        self.queues.capacity()
+        self.queues.end()
     }
 
     /// The living queue in slot number `at`.
@@ -209,7 +233,7 @@ impl Index {
         gone.sort_unstable();
         for slot in &gone {
             self.dead.remove(slot);
-            self.memory_entries -= self.queues.remove(slot.0 as usize).memory_entries();
+            self.memory_entries -= self.queues.remove(*slot).memory_entries();
         }
         gone
     }
@@ -225,7 +249,7 @@ impl Index {
 
     /// Messages of a queue below `min` are gone.
     pub fn raise_min(&mut self, slot: QueueSlot, min: i64) {
-        let queue = &mut self.queues[slot.0 as usize];
+        let queue = self.queues.at_mut(slot);
         let before = queue.entry_count();
         self.memory_entries -= queue.raise_min(min);
         self.entries -= before - queue.entry_count();
@@ -247,7 +271,7 @@ impl Index {
 
     /// All living queues, sorted by topic and queue id.
     pub fn sorted(&self) -> Vec<&Queue> {
-        let alive = self.queues.iter().filter(|(key, _)| !self.dead.contains_key(&QueueSlot(*key as u32)));
+        let alive = self.queues.iter().filter(|(slot, _)| !self.dead.contains_key(slot));
         let mut all: Vec<_> = alive.map(|(_, queue)| queue).collect();
         all.sort_unstable_by(|a, b| a.topic().cmp(b.topic()).then(a.queue_id().cmp(&b.queue_id())));
         all
@@ -255,7 +279,7 @@ impl Index {
 
     /// Makes everything visible: after recovery, when all that is in the log counts.
     pub fn reveal_all(&mut self) {
-        for (_, queue) in &mut self.queues {
+        for queue in self.queues.iter_mut() {
             queue.reveal(queue.next_offset());
         }
     }
@@ -299,6 +323,25 @@ mod tests {
         assert_eq!(ids, [("t".to_string(), 3), ("t".to_string(), 9)]);
         assert!(Arc::ptr_eq(index.queue(a).topic(), index.queue(b).topic()));
         assert_eq!((index.queue_count(), index.entry_count()), (2, 3));
+    }
+
+    #[test]
+    fn queues_are_found_whatever_ids_a_shard_owns() {
+        let every_third = (0..300).map(|n| 2 + 3 * n);
+        let with_gaps = (0..300).filter(|n| n % 7 != 0 && !(90..140).contains(n));
+        let far_apart = [0, 1, 2, 5, i32::MAX - 1, i32::MAX].into_iter();
+        for ids in [every_third.collect::<Vec<_>>(), with_gaps.collect(), far_apart.collect()] {
+            let mut index = Index::default();
+            // Not in order.
+            let slots: Vec<_> =
+                ids.iter().rev().map(|id| (*id, index.find_or_insert("t", *id, 0, LogOffset(0)))).collect();
+            for (id, slot) in &slots {
+                assert_eq!(index.find("t", *id), Some(*slot), "{id} of {ids:?}");
+            }
+            for id in (-3..1000).chain([i32::MIN, i32::MAX - 2]).filter(|id| !ids.contains(id)) {
+                assert_eq!(index.find("t", id), None, "{id} of {ids:?}");
+            }
+        }
     }
 
     #[test]

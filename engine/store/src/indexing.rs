@@ -204,15 +204,12 @@ impl Indexing {
             return;
         };
         for _ in 0..RELEASED_PARTS {
-            let Some(counts) = job.builder.take_counts() else {
+            if !job.builder.mark_part(parts.index, parts.keep_from) {
                 let gone = parts.index.reap(job.builder.header().to);
                 parts.reader.forget_slots(&gone);
                 self.job = None;
                 self.state = State::Idle;
                 return;
-            };
-            for (slot, count) in counts {
-                parts.index.mark_indexed(slot, count, parts.keep_from);
             }
         }
         self.next_turn(io, parts.tokens);

@@ -26,6 +26,7 @@ impl Plane {
         header: &SendHeader<'_>,
         destination: &Destination,
     ) {
+        self.store.expect_append(&destination.topic, destination.queue_id);
         let mut caller = incoming.caller;
         let now_ms = wall_ms(wire.io);
         let rewritten;

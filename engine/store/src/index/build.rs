@@ -17,6 +17,8 @@ use crate::offset::LogOffset;
 const WRITE_PAGES: usize = INDEX_WRITE_BYTES / PAGE_BYTES;
 /// Filled to this part (in percent) on average, few buckets of a table spill.
 const TABLE_FILL_PERCENT: u64 = 75;
+/// Queues whose entries are prefetched ahead of their turn; they themselves come twice as far ahead.
+const PREFETCH_QUEUES: u32 = 8;
 /// Queues that are sorted together, about.
 const SORT_QUEUES: usize = 256;
 
@@ -120,10 +122,14 @@ impl RunBuilder {
         &self.header
     }
 
-    /// Takes some of the run's queues, with the number of their entries; `None` when all were taken. Once the run is durable.
-    pub fn take_counts(&mut self) -> Option<impl Iterator<Item = (QueueSlot, u32)> + use<>> {
-        let part = self.parts.pop()?;
-        Some(part.into_iter().map(|item| (item.slot, item.count)))
+    /// Tells some of the run's queues that their entries are in it; `false` when all were told. Once the run is durable.
+    pub fn mark_part(&mut self, index: &mut Index, keep_from: LogOffset) -> bool {
+        let Some(part) = self.parts.pop() else { return false };
+        for (number, item) in part.iter().enumerate() {
+            prefetch_ahead(index, &part, number);
+            index.mark_indexed(item.slot, item.count, keep_from);
+        }
+        true
     }
 
     /// Works on about `budget` queues or entries.
@@ -150,6 +156,7 @@ impl RunBuilder {
         }
         let slot = QueueSlot(self.slot);
         self.slot += 1;
+        index.prefetch_newest(QueueSlot(self.slot + PREFETCH_QUEUES));
         let Some(queue) = index.get(slot) else { return };
         let header = &mut self.header;
         if !index.exists_at(slot, header.to) {
@@ -194,7 +201,8 @@ impl RunBuilder {
         None
     }
 
-    fn next_item(&mut self) {
+    fn next_item(&mut self, index: &Index) {
+        prefetch_ahead(index, &self.parts[self.cursor.part], self.cursor.item);
         self.cursor = Cursor { item: self.cursor.item + 1, entry: 0, ..self.cursor };
     }
 
@@ -209,7 +217,7 @@ impl RunBuilder {
             return;
         };
         if self.cursor.entry == item.count {
-            return self.next_item();
+            return self.next_item(index);
         }
         let queue = index.queue(item.slot);
         let entry = queue.entry(queue.indexed() + i64::from(self.cursor.entry));
@@ -265,7 +273,7 @@ impl RunBuilder {
         };
         if self.table.push(&row) {
             self.next_place += item.count;
-            self.next_item();
+            self.next_item(index);
         } else {
             let page = self.table.finish(true);
             self.put_page(&page);
@@ -290,6 +298,17 @@ impl RunBuilder {
         self.out_at = self.page;
         self.out_pages = 0;
         Step::Write { page, data: WriteData::Aligned(Arc::new(pages)) }
+    }
+}
+
+/// Queues lie anywhere in memory: without this, each would be waited for.
+fn prefetch_ahead(index: &Index, part: &[Item], number: usize) {
+    let ahead = |queues: u32| part.get(number + queues as usize);
+    if let Some(item) = ahead(2 * PREFETCH_QUEUES) {
+        index.prefetch(item.slot);
+    }
+    if let Some(item) = ahead(PREFETCH_QUEUES) {
+        index.prefetch_newest(item.slot);
     }
 }
 

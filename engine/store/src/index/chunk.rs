@@ -1,10 +1,17 @@
 //! A run of entries packed to 24 bytes each.
 
+use smallvec::SmallVec;
+
 use super::Entry;
 use crate::offset::LogOffset;
 
 /// Entries of a full chunk. Growing one copies at most 24 KiB.
 pub(super) const CHUNK_ENTRIES: usize = 1024;
+/// Entries that lie in the chunk itself: with very many queues each has few, and an allocation of their own would cost two cache
+/// misses for each message.
+const INLINE_ENTRIES: usize = 3;
+/// A chunk grows by this factor.
+const GROWTH: usize = 4;
 
 /// Offset and time are distances from the chunk's first entry; the tags code is split so that the struct needs no padding.
 #[derive(Clone, Copy)]
@@ -24,13 +31,13 @@ pub(super) struct Chunk {
     first: i64,
     base_offset: u64,
     base_time: i64,
-    entries: Vec<Packed>,
+    entries: SmallVec<[Packed; INLINE_ENTRIES]>,
 }
 
 impl Chunk {
     /// Empty; `first` is the queue offset of the entry to come.
     pub fn new(first: i64) -> Self {
-        Self { first, base_offset: 0, base_time: 0, entries: Vec::new() }
+        Self { first, base_offset: 0, base_time: 0, entries: SmallVec::new() }
     }
 
     /// Queue offset of the first entry.
@@ -56,8 +63,7 @@ impl Chunk {
             return false;
         }
         if self.entries.capacity() == self.entries.len() {
-            // From 1 by doubling: a queue with one message pays for one entry.
-            self.entries.reserve_exact(self.entries.len().max(1));
+            self.entries.reserve_exact((GROWTH - 1) * self.entries.len());
         }
         let tags = entry.tags_code.cast_unsigned();
         self.entries.push(Packed {

@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use ringmq_reactor::prefetch;
+
 use super::Entry;
 use super::format::Row;
 use super::recent::Recent;
@@ -161,9 +163,18 @@ impl Queue {
         self.recent.as_ref()?.get(offset)
     }
 
+    /// Begins to load the newest entries.
+    pub fn prefetch_newest(&self) {
+        if let Some(recent) = &self.recent {
+            prefetch(&**recent);
+        }
+    }
+
     /// Entries that are not in a run and whose records start below `to`.
     pub fn count_below(&self, to: LogOffset) -> u32 {
-        let end = self.first_where(self.indexed, self.next, |entry| entry.offset >= to);
+        // Mostly all of them: no look at the entries is needed then.
+        let all = self.known_at < to;
+        let end = if all { self.next } else { self.first_where(self.indexed, self.next, |e| e.offset >= to) };
         u32::try_from(end - self.indexed).expect("a segment has fewer than 2^32 records")
     }
 
@@ -176,7 +187,12 @@ impl Queue {
         }
         let first = self.memory_first();
         if first < self.indexed {
-            let kept = self.first_where(first, self.indexed, |entry| entry.offset >= keep_from);
+            let all = self.known_at < keep_from;
+            let kept = if all {
+                self.indexed
+            } else {
+                self.first_where(first, self.indexed, |e| e.offset >= keep_from)
+            };
             self.release(kept);
             return (kept - first).cast_unsigned();
         }

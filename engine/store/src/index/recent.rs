@@ -7,19 +7,26 @@ use super::chunk::Chunk;
 
 /// Consecutive entries, packed in chunks.
 pub(super) struct Recent {
-    full: VecDeque<Chunk>,
     last: Chunk,
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly any queue has one, and every byte here counts a million times"
+    )]
+    full: Option<Box<VecDeque<Chunk>>>,
 }
+
+// Two cache lines and what the allocator keeps beside them.
+const _: () = assert!(size_of::<Recent>() <= 120);
 
 impl Recent {
     /// Empty; `first` is the queue offset of the entry to come.
     pub fn new(first: i64) -> Self {
-        Self { full: VecDeque::new(), last: Chunk::new(first) }
+        Self { last: Chunk::new(first), full: None }
     }
 
     /// Queue offset of the first entry.
     pub fn first(&self) -> i64 {
-        self.full.front().unwrap_or(&self.last).first()
+        self.full.as_ref().and_then(|full| full.front()).unwrap_or(&self.last).first()
     }
 
     pub fn push(&mut self, entry: &Entry) {
@@ -27,7 +34,7 @@ impl Recent {
             let mut chunk = Chunk::new(self.last.end());
             let fits = chunk.push(entry);
             assert!(fits, "an empty chunk takes any entry");
-            self.full.push_back(std::mem::replace(&mut self.last, chunk));
+            self.full.get_or_insert_default().push_back(std::mem::replace(&mut self.last, chunk));
         }
     }
 
@@ -35,16 +42,21 @@ impl Recent {
         if offset >= self.last.first() {
             return self.last.get(offset);
         }
-        let place = self.full.partition_point(|chunk| chunk.end() <= offset);
-        self.full.get(place)?.get(offset)
+        let full = self.full.as_ref()?;
+        full.get(full.partition_point(|chunk| chunk.end() <= offset))?.get(offset)
     }
 
     /// Drops the entries before `offset`.
     pub fn drop_below(&mut self, offset: i64) {
-        while self.full.front().is_some_and(|chunk| chunk.end() <= offset) {
-            self.full.pop_front();
+        let Some(full) = &mut self.full else { return self.last.drop_below(offset) };
+        while full.pop_front_if(|chunk| chunk.end() <= offset).is_some() {}
+        match full.front_mut() {
+            Some(chunk) => chunk.drop_below(offset),
+            None => {
+                self.full = None;
+                self.last.drop_below(offset);
+            }
         }
-        self.full.front_mut().unwrap_or(&mut self.last).drop_below(offset);
     }
 }
 

@@ -244,9 +244,7 @@ impl Recovery<'_> {
             return false;
         }
         scan.runs.push(segment, *builder.header());
-        while let Some(counts) = builder.take_counts() {
-            counts.for_each(|(slot, count)| scan.index.mark_indexed(slot, count, LogOffset(u64::MAX)));
-        }
+        while builder.mark_part(&mut scan.index, LogOffset(u64::MAX)) {}
         scan.index.reap(to);
         true
     }

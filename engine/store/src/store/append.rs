@@ -58,6 +58,13 @@ impl Store {
         Ok(appended)
     }
 
+    /// A message for this queue will be appended soon: begins to load what the index has of it. Changes nothing.
+    pub fn expect_append(&self, topic: &str, queue_id: i32) {
+        if let Some(slot) = self.index.find(topic, queue_id) {
+            self.index.prefetch(slot);
+        }
+    }
+
     /// Everything that can refuse one record; makes room for it.
     pub(super) fn check_append(
         &mut self,
@@ -222,7 +229,11 @@ impl Store {
         let physical_offset = PhysicalOffset::new(self.shard, offset);
         let indexed = is_indexed(draft.sys_flag) && !is_own_topic(draft.topic);
         let slot = indexed.then(|| self.index.find_or_insert(draft.topic, draft.queue_id, first, offset));
-        let queue_offset = slot.map_or(0, |slot| self.index.queue(slot).next_offset());
+        let queue_offset = slot.map_or(0, |slot| {
+            let queue = self.index.queue(slot);
+            queue.prefetch_newest();
+            queue.next_offset()
+        });
         let bytes = draft.encode(self.tail.spare(), queue_offset, physical_offset.signed(), store_timestamp);
         let crc = crc32fast::hash(&self.tail.spare()[..bytes]);
         self.tail.publish(bytes);

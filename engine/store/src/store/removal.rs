@@ -182,7 +182,7 @@ impl Store {
             return;
         }
         let from = self.removal.written.next_slot;
-        let to = (from + QUEUES_PER_TURN).min(self.index.slot_bound());
+        let to = (from + QUEUES_PER_TURN).min(self.index.slot_end() as usize);
         let mut slots = Vec::new();
         let mut body = Vec::new();
         let bytes_max = BODY_BYTES_MAX.min(self.config.record_bytes_max / 2);
@@ -213,7 +213,7 @@ impl Store {
             }
         }
         self.removal.written.next_slot = next;
-        if next < self.index.slot_bound() {
+        if next < self.index.slot_end() as usize {
             self.work_later(io, WORK_PAUSE);
         } else {
             // A queue that has a newer message than the segment's is safe only when that message is.

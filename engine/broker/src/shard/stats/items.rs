@@ -23,11 +23,12 @@ impl<const N: usize, const SECONDS: u64> Ring<N, SECONDS> {
         Self { slots: [(0, 0); N], current: now.0 / NANOS / SECONDS }
     }
 
-    fn add(&mut self, now: Monotonic, value: u64) {
+    /// `times` events of `value` together.
+    fn add(&mut self, now: Monotonic, value: u64, times: u64) {
         self.advance(now);
         let slot = &mut self.slots[Self::slot(self.current)];
         slot.0 += value;
-        slot.1 += 1;
+        slot.1 += times;
     }
 
     fn sum(&mut self, now: Monotonic, since: Monotonic) -> StatsPeriod {
@@ -70,10 +71,10 @@ impl Item {
         Self { since: now, minute: Ring::new(now), hour: Ring::new(now), day: Ring::new(now) }
     }
 
-    fn add(&mut self, now: Monotonic, value: u64) {
-        self.minute.add(now, value);
-        self.hour.add(now, value);
-        self.day.add(now, value);
+    fn add(&mut self, now: Monotonic, value: u64, times: u64) {
+        self.minute.add(now, value, times);
+        self.hour.add(now, value, times);
+        self.day.add(now, value, times);
     }
 
     fn get(&mut self, now: Monotonic) -> StatsItem {
@@ -86,11 +87,51 @@ impl Item {
 }
 
 /// Number and size of the same events, which are always counted together.
+///
+/// The windows are a dozen cache lines; events of one second are gathered in one, first.
 #[derive(Debug)]
 struct Pair {
     names: (&'static str, &'static str),
-    counts: Item,
-    sizes: Item,
+    /// Not in the windows yet: sums of number and size, how many events, and the time of the first.
+    fresh: (u64, u64, u64),
+    fresh_since: Monotonic,
+    windows: Box<(Item, Item)>,
+}
+
+impl Pair {
+    fn new(now: Monotonic, names: (&'static str, &'static str)) -> Self {
+        let windows = Box::new((Item::new(now), Item::new(now)));
+        Self { names, fresh: (0, 0, 0), fresh_since: now, windows }
+    }
+
+    fn add(&mut self, now: Monotonic, number: u64, size: u64) {
+        // All windows' slots are whole seconds.
+        if now.0 / NANOS != self.fresh_since.0 / NANOS {
+            self.settle();
+            self.fresh_since = now;
+        }
+        self.fresh.0 += number;
+        self.fresh.1 += size;
+        self.fresh.2 += 1;
+    }
+
+    /// Brings the windows up to date.
+    fn settle(&mut self) {
+        let (number, size, times) = std::mem::take(&mut self.fresh);
+        if times > 0 {
+            self.windows.0.add(self.fresh_since, number, times);
+            self.windows.1.add(self.fresh_since, size, times);
+        }
+    }
+
+    fn get(&mut self, now: Monotonic, name: &str) -> Option<StatsItem> {
+        self.settle();
+        match self.names {
+            (number, _) if number == name => Some(self.windows.0.get(now)),
+            (_, size) if size == name => Some(self.windows.1.get(now)),
+            _ => None,
+        }
+    }
 }
 
 /// See the module's text.
@@ -126,18 +167,13 @@ impl Items {
             key.push_str(part);
         }
         if let Some(pair) = self.pair(now, names, &key) {
-            pair.counts.add(now, number);
-            pair.sizes.add(now, size);
+            pair.add(now, number, size);
         }
         self.key = key;
     }
 
     pub(crate) fn get(&mut self, now: Monotonic, name: &str, key: &str) -> Option<StatsItem> {
-        self.pairs.get_mut(key)?.iter_mut().find_map(|pair| match pair.names {
-            (number, _) if number == name => Some(pair.counts.get(now)),
-            (_, size) if size == name => Some(pair.sizes.get(now)),
-            _ => None,
-        })
+        self.pairs.get_mut(key)?.iter_mut().find_map(|pair| pair.get(now, name))
     }
 
     /// Drops the items of a topic or group.
@@ -156,7 +192,7 @@ impl Items {
         }
         self.count += 1;
         let pairs = self.pairs.entry(key.to_owned()).or_default();
-        pairs.push(Pair { names, counts: Item::new(now), sizes: Item::new(now) });
+        pairs.push(Pair::new(now, names));
         pairs.last_mut()
     }
 }
