@@ -20,7 +20,8 @@ use ringmq_store::OpenError;
 
 use crate::block_on::{BlockOnError, block_on};
 
-/// Exit status of a command that could not do its work. `verify` also gives 0 (sound), 1 (torn tail) and 2 (corruption).
+/// Exit status of a command that could not do its work. `verify` also gives 0 (sound), 1 (torn tail), 2 (corruption)
+/// and 4 (damaged files that are made again).
 pub const EXIT_FAILED: u8 = 3;
 
 /// Explains, checks and exports a RingMQ store without a broker.
@@ -49,7 +50,8 @@ pub enum Command {
     Queues(queues::Options),
     /// Prints decoded records in the order of the log.
     Records(records::Options),
-    /// Reads everything and compares. Exit status: 0 sound, 1 torn tail only, 2 corruption, 3 could not be read.
+    /// Reads everything and compares. Exit status: 0 sound, 1 torn tail only, 2 corruption, 3 could not be read, 4 damaged files that are
+    /// made again, so that nothing is lost.
     Verify(StoreDir),
     /// Writes a topic's messages as JSON lines.
     ///

@@ -27,7 +27,7 @@
 
 mod cut;
 mod image;
-mod index;
+pub(crate) mod index;
 mod memory;
 pub(crate) mod reader;
 mod repair;

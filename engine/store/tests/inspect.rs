@@ -4,46 +4,15 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringmq_reactor::sim::ProcessState;
-use ringmq_reactor::{TaskIo, task};
-use ringmq_store::inspect::{Inspection, Piece, Severity, Verification};
+use ringmq_store::inspect::{Inspection, Piece, Severity};
 use ringmq_store::{Flush, LogOffset, OpenError, StoreConfig, TailState};
 use support::bench::*;
+use support::look::*;
 use support::*;
 
 const SEGMENT: &str = "/s/log/00000000000000000000";
-
-/// Runs a task beside the store's host.
-fn look<T, F>(bench: &mut Bench, program: impl FnOnce(TaskIo) -> F + Send + 'static) -> T
-where
-    T: Send + 'static,
-    F: Future<Output = T> + 'static,
-{
-    let result = Arc::new(Mutex::new(None));
-    let slot = Arc::clone(&result);
-    let spec = task::process("inspect", move |io| {
-        let future = program(io);
-        async move {
-            let value = future.await;
-            *slot.lock().expect("not poisoned") = Some(value);
-        }
-    });
-    let process = bench.world.start(bench.host, spec);
-    assert!(bench.world.run_until(10 * SECOND, |w| w.state(process) == ProcessState::Exited), "ends");
-    result.lock().expect("not poisoned").take().expect("a result")
-}
-
-fn verify(bench: &mut Bench) -> Result<Verification, OpenError> {
-    look(bench, async |io| {
-        let inspection = Inspection::open(io, "/s", None).await?;
-        let verification = inspection.verify().await;
-        inspection.close().await;
-        verification
-    })
-}
 
 /// A store with `batches` batches of one message, killed (or ended in order), and the log offset after each.
 fn store(seed: u64, flush: Flush, batches: u64, body_bytes: usize, kill: bool) -> (Bench, Vec<LogOffset>) {

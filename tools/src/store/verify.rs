@@ -8,7 +8,7 @@ use ringmq_store::inspect::{Severity, Verification};
 
 use super::{Out, StoreToolError, place};
 
-/// Gives the exit status: 0 sound, 1 torn tail only, 2 corruption.
+/// Gives the exit status: 0 sound, 1 torn tail only, 2 corruption, 4 damaged files that are made again (and perhaps a torn tail).
 pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, StoreToolError> {
     let mut worst = None;
     for place in place::shards(io, dir).await? {
@@ -25,6 +25,10 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
         Some(Severity::TornTail) => {
             (1, "a torn tail, which the next start cuts; nothing that was promised is lost")
         }
+        Some(Severity::Derived) => (
+            4,
+            "damaged where nothing is lost: the next start makes these files again. Something damaged them: check the disk",
+        ),
         Some(Severity::Corruption) => {
             (2, "CORRUPT; the broker refuses it. Restore the files named above from a copy")
         }
@@ -43,9 +47,16 @@ fn print(shard: &str, verification: &Verification, out: &mut Out) -> std::io::Re
         "{shard}: {} records, {} bytes read whole; {tail}",
         verification.records, verification.bytes
     )?;
+    let index = &verification.index;
+    writeln!(
+        out,
+        "{shard}: {} index runs with {} entries compared with the log, up to log offset {}",
+        index.runs, index.entries, index.end
+    )?;
     for finding in &verification.findings {
         let kind = match finding.severity {
             Severity::TornTail => "torn tail",
+            Severity::Derived => "damaged, will be made again:",
             Severity::Corruption => "CORRUPTION",
         };
         let (from, to) = (finding.bytes.start, finding.bytes.end);

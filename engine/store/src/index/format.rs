@@ -115,6 +115,13 @@ impl RunHeader {
         page
     }
 
+    /// Whether a page that is no header was meant to be that of the run that starts at `from`: however a single bit of it is wrong, its
+    /// magic or its place still says so. What an attempt to write a run left behind does not look like this.
+    pub fn is_meant(page: &[u8], from: LogOffset) -> bool {
+        page.len() == PAGE_BYTES
+            && (word(page, 4) == MAGIC || (long(page, 12) == from.0 && short(page, 8) == VERSION))
+    }
+
     /// The header of whichever run starts on this page.
     pub fn decode_any(page: &[u8]) -> Option<Self> {
         Self::decode(page, LogOffset(u64::from_be_bytes(page.get(12..20)?.try_into().ok()?)))

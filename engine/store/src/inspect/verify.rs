@@ -1,7 +1,13 @@
 //! Comparing everything with everything.
 
+mod index;
+mod run;
+
 use std::ops::Range;
 use std::path::PathBuf;
+
+use index::IndexCheck;
+pub use index::IndexFigures;
 
 use super::{Forecast, Inspection, Piece};
 use crate::error::{Corruption, OpenError};
@@ -14,6 +20,8 @@ use crate::report::TailState;
 pub enum Severity {
     /// Remains of writes that nothing vouched for: recovery cuts them.
     TornTail,
+    /// A file that is made from others is damaged: it is made again, and nothing is lost. But something damaged it.
+    Derived,
     /// Bytes that were promised are not there, or records contradict each other.
     Corruption,
 }
@@ -23,7 +31,7 @@ pub enum Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// First bad position of the log.
+    /// First bad position of the log, or the first one that a damaged index file speaks of.
     pub at: LogOffset,
     /// The file that holds it, and the bad bytes in it, as far as they can be told.
     pub file: PathBuf,
@@ -34,7 +42,7 @@ pub struct Finding {
 }
 
 /// What a full check gave: seals and CRCs of all batches and bodies, record positions, density of queue offsets, the checkpoint
-/// against the log, and recovery's own judgement of the end.
+/// against the log, recovery's own judgement of the end, and the queue index against the log, entry by entry.
 #[derive(Debug)]
 pub struct Verification {
     /// What recovery would do; its error if it would refuse the store.
@@ -45,6 +53,8 @@ pub struct Verification {
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The queue index.
+    pub index: IndexFigures,
 }
 
 impl Verification {
@@ -58,6 +68,9 @@ impl Verification {
 struct Check<'a> {
     inspection: &'a Inspection,
     scan: Scan,
+    /// The scan knows everything from here on.
+    since: LogOffset,
+    index: IndexCheck<'a>,
     findings: Vec<Finding>,
     records: u64,
     bytes: u64,
@@ -72,13 +85,18 @@ pub(super) async fn verify(inspection: &Inspection) -> Result<Verification, Open
     };
     let start = inspection.segments().next().map_or(LogOffset(0), |segment| segment.start);
     let scan = Scan::new(inspection.shard, &inspection.config, start);
-    let mut check = Check { inspection, scan, findings: Vec::new(), records: 0, bytes: 0 };
+    let index = IndexCheck::begin(inspection).await?;
+    let mut check =
+        Check { inspection, scan, since: start, index, findings: Vec::new(), records: 0, bytes: 0 };
     let end = recovery.as_ref().map_or(LogOffset(u64::MAX), |forecast| forecast.report.log_max);
-    check.log(end).await?;
+    let walked = check.log(end).await;
     check.judgement(&recovery);
-    let Check { mut findings, records, bytes, .. } = check;
+    let Check { mut findings, records, bytes, index, .. } = check;
+    let figures = index.figures;
+    findings.extend(index.close().await);
+    walked?;
     findings.sort_by_key(|finding| (finding.at, finding.severity));
-    Ok(Verification { recovery, findings, records, bytes })
+    Ok(Verification { recovery, findings, records, bytes, index: figures })
 }
 
 impl Check<'_> {
@@ -106,7 +124,9 @@ impl Check<'_> {
                 }
                 Piece::End { .. } => break,
             }
+            self.index.reached(&mut self.scan, self.since).await;
         }
+        self.index.end(self.scan.head()).await;
         Ok(())
     }
 
@@ -136,6 +156,7 @@ impl Check<'_> {
     /// Behind damage nothing is known of what comes before.
     fn restart(&mut self, at: LogOffset) {
         self.scan = Scan::new(self.inspection.shard, &self.inspection.config, at);
+        self.since = at;
     }
 
     fn judgement(&mut self, recovery: &Result<Forecast, Corruption>) {

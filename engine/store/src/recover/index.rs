@@ -6,8 +6,11 @@
 //! Damage here cannot fail an opening: the log has everything.
 
 use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringmq_reactor::{AlignedBuffer, FileId, PAGE_BYTES, WriteData};
 
 use super::scan::Scan;
@@ -19,7 +22,7 @@ use crate::index::format::{self, Row, RunHeader};
 use crate::index::runs::{INDEX_DIR, IndexFile, Run, Runs};
 use crate::limits::{RECOVERY_READ_BYTES, WRITE_BYTES_MAX};
 use crate::offset::LogOffset;
-use crate::segments::{PAGED_FILE, parse_name};
+use crate::segments::{PAGED_FILE, file_name, parse_name};
 
 /// The index as its runs know it.
 pub(crate) struct Loaded {
@@ -32,7 +35,7 @@ pub(crate) struct Loaded {
 
 /// What an index file holds, in order.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Run(RunHeader),
     /// Runs that are missing or damaged.
     Hole(Hole),
@@ -40,7 +43,7 @@ pub(super) enum Piece {
 
 /// A stretch of the log without a usable run, although later ones are there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hole {
+pub(crate) struct Hole {
     /// The log segment.
     pub segment: FoundSegment,
     pub from: LogOffset,
@@ -50,6 +53,24 @@ pub(super) struct Hole {
     pub start_page: u32,
     /// Pages up to the next run in the file; `None`: there is none.
     pub room: Option<u32>,
+}
+
+/// The index file of a segment, as it was found.
+pub(crate) struct FoundIndex {
+    pub path: PathBuf,
+    /// Open; `None`: there is none.
+    pub file: Option<FileId>,
+    /// What it holds and lacks, in the order of the log; nothing if there is no file.
+    pub pieces: Vec<Piece>,
+}
+
+/// A page of a run that is not what was written.
+#[derive(Debug)]
+pub(crate) struct BadPage {
+    /// Its number in the run.
+    pub number: u32,
+    /// `None`: it was read, and its checksum is wrong.
+    pub source: Option<io::Error>,
 }
 
 impl Recovery<'_> {
@@ -63,9 +84,9 @@ impl Recovery<'_> {
         self.remove_strays(files, &runs).await?;
         let mut pieces = Vec::new();
         for segment in &files.segments {
-            let (file, bytes) = self.open(runs.path(segment.start), PAGED_FILE).await?;
+            let opened = self.find_pieces(&mut pieces, segment, runs.path(segment.start)).await?;
+            let file = opened.expect("made when missing");
             runs.add_file(IndexFile { segment: segment.start, file, pages: 0 });
-            self.find_pieces(&mut pieces, segment, file, bytes / PAGE_BYTES as u64).await;
         }
         if let Err(error) = self.io.sync_dir(dir).await {
             tracing::warn!(%error, "the names of index files may not be durable; a lost one is made again");
@@ -139,14 +160,18 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Adds what the index file of a segment holds, and what it lacks.
+    /// Opens the index file of a segment and adds what it holds, and what it lacks. `None`: there is none, and it was not to be made.
     async fn find_pieces(
-        &self,
+        &mut self,
         pieces: &mut Vec<(FoundSegment, Piece)>,
         segment: &FoundSegment,
-        file: FileId,
-        pages: u64,
-    ) {
+        path: PathBuf,
+    ) -> Result<Option<FileId>, OpenError> {
+        let (file, bytes) = match self.open(path, self.options(PAGED_FILE)).await {
+            Ok(opened) => opened,
+            Err(error) => return self.may_be_missing(error),
+        };
+        let pages = bytes / PAGE_BYTES as u64;
         let (mut at, mut from) = (0, segment.start);
         while from < segment.end && u64::from(at) < pages {
             let Some((place, header)) = self.next_header(file, at, pages, from, segment.end).await else {
@@ -166,6 +191,21 @@ impl Recovery<'_> {
             let hole = Hole { segment: *segment, from, to, file, start_page: at, room: None };
             pieces.push((*segment, Piece::Hole(hole)));
         }
+        Ok(Some(file))
+    }
+
+    /// The index file of a segment, as it is; for looking. Changes nothing.
+    pub async fn index_file(&mut self, segment: &FoundSegment) -> Result<FoundIndex, OpenError> {
+        let path = self.config.dir.join(INDEX_DIR).join(file_name(segment.start));
+        let mut pieces = Vec::new();
+        let file = self.find_pieces(&mut pieces, segment, path.clone()).await?;
+        Ok(FoundIndex { path, file, pieces: pieces.into_iter().map(|(_, piece)| piece).collect() })
+    }
+
+    /// Page `number` of an index file; `None`: it ends before.
+    pub async fn index_page(&self, file: FileId, number: u32) -> io::Result<Option<Bytes>> {
+        let page = self.io.read_at(file, u64::from(number) * PAGE_BYTES as u64, PAGE_BYTES).await?;
+        Ok((page.len() == PAGE_BYTES).then_some(page))
     }
 
     /// The next whole header of a run in `from..end`, at page `at` of the file or behind it. Pages that cannot be read hold none.
@@ -208,26 +248,37 @@ impl Recovery<'_> {
 
     /// Gives the rows of a run's table; `false` if it is damaged, perhaps after some rows.
     pub(super) async fn table(&self, run: &Run, mut row: impl FnMut(&Row<'_>)) -> bool {
-        let mut number = run.header.table_at();
         let mut rows = 0;
-        while number < run.header.pages() {
-            let bytes = ((run.header.pages() - number) as usize * PAGE_BYTES).min(RECOVERY_READ_BYTES);
-            let Ok(read) = self.io.read_at(run.file, run.place(number), bytes).await else { return false };
-            if read.len() < bytes {
-                return false;
+        let read = self.run_pages(run, run.header.table_at()..run.header.pages(), |_, page| {
+            for found in format::rows(page) {
+                rows += 1;
+                row(&found);
             }
-            for page in read.chunks(PAGE_BYTES) {
-                if !run.header.is_whole(number, page) {
-                    return false;
-                }
-                for found in format::rows(page) {
-                    rows += 1;
-                    row(&found);
+        });
+        read.await.is_ok() && rows == run.header.queues
+    }
+
+    /// Shows pages of a run, in order, as long as they are whole.
+    pub async fn run_pages(
+        &self,
+        run: &Run,
+        pages: Range<u32>,
+        mut see: impl FnMut(u32, &[u8]),
+    ) -> Result<(), BadPage> {
+        let mut number = pages.start;
+        while number < pages.end {
+            let bytes = ((pages.end - number) as usize * PAGE_BYTES).min(RECOVERY_READ_BYTES);
+            let read = self.io.read_at(run.file, run.place(number), bytes).await;
+            let read = read.map_err(|source| BadPage { number, source: Some(source) })?;
+            for at in (0..bytes).step_by(PAGE_BYTES) {
+                match read.get(at..at + PAGE_BYTES) {
+                    Some(page) if run.header.is_whole(number, page) => see(number, page),
+                    _ => return Err(BadPage { number, source: None }),
                 }
                 number += 1;
             }
         }
-        rows == run.header.queues
+        Ok(())
     }
 
     /// Writes a run from the end of the newest one to the scan's head. `false`: that failed, and should not be tried again now.

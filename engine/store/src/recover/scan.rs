@@ -14,7 +14,7 @@ use crate::deletion::DELETED_TOPIC_RECORDS;
 use crate::ends::{self, QUEUE_ENDS_RECORDS, QueueEnd};
 use crate::index::format::ROW_TOPIC_BYTES_MAX;
 use crate::index::runs::{INDEX_DIR, Runs};
-use crate::index::{Entry, Index};
+use crate::index::{Entry, Index, QueueSlot};
 use crate::keys::{RecordKeys, Tables};
 use crate::offset::{LogOffset, PhysicalOffset};
 use crate::seal::SEAL_BYTES;
@@ -105,6 +105,22 @@ impl Scan {
 
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Store time of the newest record.
+    pub fn newest_time(&self) -> i64 {
+        self.times.newest
+    }
+
+    /// What lies below `to` is in a run, and so are the times of its records, up to `newest_time`.
+    pub fn mark_indexed(&mut self, to: LogOffset, newest_time: i64) {
+        self.times.newest = self.times.newest.max(newest_time);
+        for slot in (0..self.index.slot_end()).map(QueueSlot) {
+            if let Some(count) = self.index.get(slot).map(|queue| queue.count_below(to)) {
+                self.index.mark_indexed(slot, count, LogOffset(u64::MAX));
+            }
+        }
+        self.index.reap(to);
     }
 
     pub fn finish(self) -> (Index, Runs, Times, Option<Tables>) {

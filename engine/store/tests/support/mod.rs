@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod bench;
+pub mod look;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,139 @@
+//! Verifying what is derived from the log: sound files pass, every damaged page is named, and nobody calls that lost data.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::time::Duration;
+
+use ringmq_store::inspect::{Severity, Verification};
+use ringmq_store::{Flush, LogOffset, StoreConfig};
+use support::bench::*;
+use support::look::*;
+use support::*;
+
+const PAGE: usize = 4096;
+
+fn config() -> StoreConfig {
+    StoreConfig { flush: Flush::Async { interval: Duration::from_millis(5) }, ..small_config("/s") }
+}
+
+fn append(bench: &mut Bench, ids: std::ops::Range<u64>) {
+    let messages: Vec<_> = ids
+        .map(|id| Message {
+            id,
+            topic: format!("t{}", id % 5),
+            queue_id: (id % 3) as i32,
+            body_bytes: 100 + (id as usize * 677) % 900,
+        })
+        .collect();
+    for some in messages.chunks(8) {
+        some.iter().for_each(|m| bench.append(m));
+        bench.world.run_for(Duration::from_millis(7));
+    }
+    bench.settle();
+}
+
+/// A store of several segments with messages in 15 queues, ended in order.
+fn store(seed: u64) -> Bench {
+    store_of(seed, 0..700)
+}
+
+fn store_of(seed: u64, ids: std::ops::Range<u64>) -> Bench {
+    let mut bench = Bench::new(seed, config());
+    append(&mut bench, ids);
+    bench.stop();
+    bench
+}
+
+/// The files in a folder of the store, by name.
+fn files(bench: &Bench, folder: &str) -> Vec<String> {
+    let path = format!("/s/{folder}");
+    let entries = bench.world.list(bench.host, &path);
+    let mut names: Vec<_> = entries.into_iter().map(|entry| format!("{path}/{}", entry.name)).collect();
+    names.sort();
+    names
+}
+
+fn sound(bench: &mut Bench) -> Verification {
+    let verification = verify(bench).expect("readable");
+    assert_eq!(verification.severity(), None, "{:?}", verification.findings);
+    verification
+}
+
+#[test]
+fn sound_runs_are_compared_with_the_log_whole() {
+    let mut bench = store(1);
+    let verification = sound(&mut bench);
+    let end = verification.recovery.as_ref().expect("sound").report.log_max;
+    assert!(verification.index.runs > 5 && verification.index.end > LogOffset(end.0 / 2), "{verification:?}");
+    // Killed, begun anew, with a deleted topic and with the loss of the oldest segments.
+    bench.start();
+    bench.remote.call(|store, io, _| {
+        store.delete_topic(io, "t1").expect("room");
+    });
+    append(&mut bench, 700..800);
+    let process = bench.process;
+    bench.world.kill(process);
+    let before = sound(&mut bench).index;
+    let oldest: Vec<_> = files(&bench, "log").into_iter().take(2).collect();
+    look(&mut bench, async move |io| {
+        for path in oldest {
+            io.remove(&path).await.expect("there");
+        }
+    });
+    sound(&mut bench);
+    bench.start();
+    append(&mut bench, 800..1000);
+    bench.stop();
+    let after = sound(&mut bench).index;
+    assert!(after.end > before.end && after.entries < before.entries, "{before:?} {after:?}");
+}
+
+#[test]
+fn every_damaged_page_of_the_index_is_named_and_made_again() {
+    let whole = sound(&mut store(2)).index;
+    let names = files(&store(2), "index");
+    let mut damaged = 0;
+    for name in names {
+        let pages = store(2).file(&name).len() / PAGE;
+        for page in 0..pages {
+            let mut bench = store(2);
+            let at = page * PAGE + (page * 977 + 5) % PAGE;
+            let byte = bench.file(&name)[at];
+            bench.put(&name, at, &[byte ^ (1 << (page % 8))]);
+            let verification = verify(&mut bench).expect("readable");
+            if verification.severity().is_none() {
+                // Behind the last run there is nothing that could be damaged.
+                assert_eq!(verification.index, whole, "{name} page {page}");
+                continue;
+            }
+            damaged += 1;
+            assert_eq!(verification.severity(), Some(Severity::Derived), "{:?}", verification.findings);
+            let [finding] = &verification.findings[..] else { panic!("{:?}", verification.findings) };
+            assert!(finding.file.ends_with(&name[1..]), "{finding:?}");
+            assert!(finding.bytes.start <= at as u64, "{name} byte {at}: {finding:?}");
+            assert!(verification.index.runs < whole.runs);
+            assert_eq!(verification.records, 700, "the log is whole");
+            bench.start();
+            bench.settle();
+            bench.stop();
+        }
+    }
+    assert!(damaged >= whole.runs * 3, "a header, an entry page and a table page each: {damaged}");
+}
+
+#[test]
+fn whole_pages_that_say_something_else_than_the_log_are_noticed() {
+    // The same topics and sizes, other bodies.
+    let (mut bench, other) = (store(3), store_of(3, 900..1600));
+    for name in files(&bench, "index") {
+        let bytes = other.file(&name);
+        assert_eq!(bytes.len(), bench.file(&name).len());
+        bench.put(&name, 0, &bytes);
+    }
+    let verification = verify(&mut bench).expect("readable");
+    assert_eq!((verification.severity(), verification.index.runs), (Some(Severity::Derived), 0));
+    assert!(verification.findings.iter().all(|f| f.text.contains("the entry of t")), "{verification:?}");
+    assert_eq!(verification.records, 700);
+}
