@@ -153,7 +153,7 @@ impl<'a> TableCheck<'a> {
 
     fn finish(self) -> Result<Vec<Part>, Wrong> {
         let page = self.header.table_at();
-        let missing = (0..self.index.slot_bound())
+        let missing = (0..self.index.slot_end() as usize)
             .filter_map(|at| self.index.at(at))
             .find(|(slot, queue)| queue.born() < self.header.to && !self.seen.contains(slot));
         let what = match (self.wrong, missing) {
