@@ -15,7 +15,7 @@ use ringmq_reactor::{ShardId, TaskIo};
 use ringmq_remoting::record::RecordView;
 
 pub use crate::checkpoint::{Checkpoint, FlushKind};
-pub use verify::{Finding, IndexFigures, Severity, Verification};
+pub use verify::{Finding, IndexFigures, KeyFigures, Severity, Verification};
 pub use walk::{LogWalk, Piece};
 
 use std::sync::Arc;

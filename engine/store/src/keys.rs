@@ -35,6 +35,7 @@ mod scale;
 mod search;
 mod state;
 mod table;
+pub(crate) mod verify;
 mod worker;
 mod writer;
 
@@ -51,6 +52,7 @@ pub use lookup::{KeyError, KeyFind, KeyIndexEnd, KeyKind, KeyLookup, KeyMatch, K
 pub(crate) use files::FoundRuns;
 pub(crate) use format::KEYS_DIR;
 pub(crate) use hash::RecordKeys;
+pub(crate) use run::Run as KeyRun;
 pub(crate) use search::Step;
 pub(crate) use table::{TableLimits, Tables};
 

@@ -55,6 +55,14 @@ fn files(bench: &Bench, folder: &str) -> Vec<String> {
     names
 }
 
+fn remove(bench: &mut Bench, paths: Vec<String>) {
+    look(bench, async move |io| {
+        for path in paths {
+            io.remove(&path).await.expect("there");
+        }
+    });
+}
+
 fn sound(bench: &mut Bench) -> Verification {
     let verification = verify(bench).expect("readable");
     assert_eq!(verification.severity(), None, "{:?}", verification.findings);
@@ -77,11 +85,7 @@ fn sound_runs_are_compared_with_the_log_whole() {
     bench.world.kill(process);
     let before = sound(&mut bench).index;
     let oldest: Vec<_> = files(&bench, "log").into_iter().take(2).collect();
-    look(&mut bench, async move |io| {
-        for path in oldest {
-            io.remove(&path).await.expect("there");
-        }
-    });
+    remove(&mut bench, oldest);
     sound(&mut bench);
     bench.start();
     append(&mut bench, 800..1000);
@@ -90,22 +94,25 @@ fn sound_runs_are_compared_with_the_log_whole() {
     assert!(after.end > before.end && after.entries < before.entries, "{before:?} {after:?}");
 }
 
-#[test]
-fn every_damaged_page_of_the_index_is_named_and_made_again() {
-    let whole = sound(&mut store(2)).index;
-    let names = files(&store(2), "index");
-    let mut damaged = 0;
-    for name in names {
-        let pages = store(2).file(&name).len() / PAGE;
-        for page in 0..pages {
-            let mut bench = store(2);
+/// Flips one bit in every page of every file of a folder, one at a time, in stores that are all the same; `check` looks at those in
+/// which something was found. Gives how many they were.
+fn damage_every_page(seed: u64, folder: &str, mut check: impl FnMut(&Verification)) -> u64 {
+    let (mut damaged, whole) = (0, sound(&mut store(seed)));
+    for name in files(&store(seed), folder) {
+        for page in 0..store(seed).file(&name).len() / PAGE {
+            let mut bench = store(seed);
             let at = page * PAGE + (page * 977 + 5) % PAGE;
             let byte = bench.file(&name)[at];
             bench.put(&name, at, &[byte ^ (1 << (page % 8))]);
             let verification = verify(&mut bench).expect("readable");
+            assert_eq!(verification.records, 700, "the log is whole");
             if verification.severity().is_none() {
                 // Behind the last run there is nothing that could be damaged.
-                assert_eq!(verification.index, whole, "{name} page {page}");
+                assert_eq!(
+                    (verification.index, &verification.keys),
+                    (whole.index, &whole.keys),
+                    "{name} {at}"
+                );
                 continue;
             }
             damaged += 1;
@@ -113,14 +120,36 @@ fn every_damaged_page_of_the_index_is_named_and_made_again() {
             let [finding] = &verification.findings[..] else { panic!("{:?}", verification.findings) };
             assert!(finding.file.ends_with(&name[1..]), "{finding:?}");
             assert!(finding.bytes.start <= at as u64, "{name} byte {at}: {finding:?}");
-            assert!(verification.index.runs < whole.runs);
-            assert_eq!(verification.records, 700, "the log is whole");
+            check(&verification);
+            // Without the file it is as good as new.
+            remove(&mut bench, vec![name.clone()]);
             bench.start();
             bench.settle();
             bench.stop();
+            sound(&mut bench);
         }
     }
+    damaged
+}
+
+#[test]
+fn every_damaged_page_of_the_index_is_named_and_made_again() {
+    let whole = sound(&mut store(2)).index;
+    let damaged = damage_every_page(2, "index", |verification| {
+        assert!(verification.index.runs < whole.runs);
+    });
     assert!(damaged >= whole.runs * 3, "a header, an entry page and a table page each: {damaged}");
+}
+
+#[test]
+fn every_damaged_page_of_a_key_file_is_named_and_made_again() {
+    let whole = sound(&mut store(4)).keys;
+    assert!(whole.runs > 3 && whole.entries > 600, "{whole:?}");
+    let damaged = damage_every_page(4, "keys", |verification| {
+        assert!(verification.keys.runs < whole.runs);
+        assert!(verification.keys.gaps.len() > whole.gaps.len() || verification.keys.gaps != whole.gaps);
+    });
+    assert!(damaged >= whole.runs * 4, "a header, entries, fences and a filter each: {damaged}");
 }
 
 #[test]
@@ -136,4 +165,20 @@ fn whole_pages_that_say_something_else_than_the_log_are_noticed() {
     assert_eq!((verification.severity(), verification.index.runs), (Some(Severity::Derived), 0));
     assert!(verification.findings.iter().all(|f| f.text.contains("the entry of t")), "{verification:?}");
     assert_eq!(verification.records, 700);
+}
+
+#[test]
+fn whole_key_files_that_say_something_else_than_the_log_are_noticed() {
+    // Same sizes, other keys.
+    let (mut bench, other) = (store(5), store_of(5, 900..1600));
+    let names = files(&bench, "keys");
+    assert_eq!(names, files(&other, "keys"));
+    for name in names {
+        let bytes = other.file(&name);
+        assert_eq!(bytes.len(), bench.file(&name).len());
+        bench.put(&name, 0, &bytes);
+    }
+    let verification = verify(&mut bench).expect("readable");
+    assert_eq!((verification.severity(), verification.keys.runs), (Some(Severity::Derived), 0));
+    assert_eq!(verification.keys.gaps.len(), 1, "the whole log: {verification:?}");
 }

@@ -27,7 +27,8 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
         }
         Some(Severity::Derived) => (
             4,
-            "damaged where nothing is lost: the next start makes these files again. Something damaged them: check the disk",
+            "damaged where nothing is lost: the broker makes these files again where it meets the damage, or, if they are removed, \
+             at its next start. Something damaged them: check the disk",
         ),
         Some(Severity::Corruption) => {
             (2, "CORRUPT; the broker refuses it. Restore the files named above from a copy")
@@ -53,6 +54,14 @@ fn print(shard: &str, verification: &Verification, out: &mut Out) -> std::io::Re
         "{shard}: {} index runs with {} entries compared with the log, up to log offset {}",
         index.runs, index.entries, index.end
     )?;
+    let keys = &verification.keys;
+    writeln!(out, "{shard}: {} key runs with {} entries compared with the log", keys.runs, keys.entries)?;
+    for (from, to) in &keys.gaps {
+        writeln!(
+            out,
+            "{shard}: keys of log offsets {from} to {to} are in no file: read from the log when it is open"
+        )?;
+    }
     for finding in &verification.findings {
         let kind = match finding.severity {
             Severity::TornTail => "torn tail",

@@ -1,6 +1,7 @@
 //! Comparing everything with everything.
 
 mod index;
+mod keys;
 mod run;
 
 use std::ops::Range;
@@ -8,6 +9,8 @@ use std::path::PathBuf;
 
 use index::IndexCheck;
 pub use index::IndexFigures;
+use keys::KeyCheck;
+pub use keys::KeyFigures;
 
 use super::{Forecast, Inspection, Piece};
 use crate::error::{Corruption, OpenError};
@@ -20,7 +23,8 @@ use crate::report::TailState;
 pub enum Severity {
     /// Remains of writes that nothing vouched for: recovery cuts them.
     TornTail,
-    /// A file that is made from others is damaged: it is made again, and nothing is lost. But something damaged it.
+    /// A file that is made from others is damaged: nothing is lost, and the store makes it again where it meets the damage, or at
+    /// its next start if the file is gone. But something damaged it.
     Derived,
     /// Bytes that were promised are not there, or records contradict each other.
     Corruption,
@@ -42,7 +46,8 @@ pub struct Finding {
 }
 
 /// What a full check gave: seals and CRCs of all batches and bodies, record positions, density of queue offsets, the checkpoint
-/// against the log, recovery's own judgement of the end, and the queue index against the log, entry by entry.
+/// against the log, recovery's own judgement of the end, and the queue index and the key index against the
+/// log, entry by entry.
 #[derive(Debug)]
 pub struct Verification {
     /// What recovery would do; its error if it would refuse the store.
@@ -55,6 +60,8 @@ pub struct Verification {
     pub bytes: u64,
     /// The queue index.
     pub index: IndexFigures,
+    /// The key index.
+    pub keys: KeyFigures,
 }
 
 impl Verification {
@@ -71,6 +78,7 @@ struct Check<'a> {
     /// The scan knows everything from here on.
     since: LogOffset,
     index: IndexCheck<'a>,
+    keys: KeyCheck<'a>,
     findings: Vec<Finding>,
     records: u64,
     bytes: u64,
@@ -85,18 +93,23 @@ pub(super) async fn verify(inspection: &Inspection) -> Result<Verification, Open
     };
     let start = inspection.segments().next().map_or(LogOffset(0), |segment| segment.start);
     let scan = Scan::new(inspection.shard, &inspection.config, start);
+    let keys = KeyCheck::begin(inspection, start).await?;
     let index = IndexCheck::begin(inspection).await?;
-    let mut check =
-        Check { inspection, scan, since: start, index, findings: Vec::new(), records: 0, bytes: 0 };
+    let findings = Vec::new();
+    let mut check = Check { inspection, scan, since: start, index, keys, findings, records: 0, bytes: 0 };
     let end = recovery.as_ref().map_or(LogOffset(u64::MAX), |forecast| forecast.report.log_max);
     let walked = check.log(end).await;
+    let head = check.scan.head();
+    check.index.end(head, recovery.is_ok()).await;
+    check.keys.end(head, recovery.is_ok()).await;
     check.judgement(&recovery);
-    let Check { mut findings, records, bytes, index, .. } = check;
+    let Check { mut findings, records, bytes, index, mut keys, .. } = check;
     let figures = index.figures;
     findings.extend(index.close().await);
+    findings.append(&mut keys.findings);
     walked?;
     findings.sort_by_key(|finding| (finding.at, finding.severity));
-    Ok(Verification { recovery, findings, records, bytes, index: figures })
+    Ok(Verification { recovery, findings, records, bytes, index: figures, keys: keys.figures })
 }
 
 impl Check<'_> {
@@ -125,8 +138,8 @@ impl Check<'_> {
                 Piece::End { .. } => break,
             }
             self.index.reached(&mut self.scan, self.since).await;
+            self.keys.reached(self.scan.head(), self.since).await;
         }
-        self.index.end(self.scan.head()).await;
         Ok(())
     }
 
@@ -146,6 +159,7 @@ impl Check<'_> {
     fn body(&mut self, at: LogOffset, record: Result<ringmq_remoting::record::RecordView<'_>, String>) {
         // What cannot be parsed was found by the scan.
         let Ok(record) = record else { return };
+        self.keys.record(at, &record);
         self.records += 1;
         self.bytes += record.total_bytes() as u64;
         if let Err(error) = record.check_crc() {

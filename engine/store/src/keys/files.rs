@@ -8,7 +8,7 @@ use ringmq_reactor::{ShardId, TaskIo};
 use rustc_hash::FxHashSet;
 
 use super::format::{KEYS_DIR, TEMPORARY, parse_name};
-use super::run::Run;
+use super::run::{Run, RunError};
 use super::table::{TableLimits, Tables};
 use crate::config::StoreConfig;
 use crate::offset::LogOffset;
@@ -19,7 +19,17 @@ pub(crate) struct FoundRuns {
     /// Oldest first, without overlaps.
     pub runs: Vec<Rc<Run>>,
     pub useless: Vec<PathBuf>,
+    /// Those of them that are not what was written.
+    pub damaged: Vec<DamagedRun>,
     pub next_run: u64,
+}
+
+/// A key file that cannot be used.
+pub(crate) struct DamagedRun {
+    pub path: PathBuf,
+    /// What its name says that it indexes.
+    pub span: (LogOffset, LogOffset),
+    pub error: RunError,
 }
 
 impl FoundRuns {
@@ -29,8 +39,16 @@ impl FoundRuns {
     /// # Errors
     /// Only when the folder cannot be made or listed.
     pub async fn find(io: &TaskIo, shard: ShardId, config: &StoreConfig) -> io::Result<Self> {
+        io.make_dir(config.dir.join(KEYS_DIR)).await?;
+        Self::look(io, shard, config).await
+    }
+
+    /// As [`FoundRuns::find`], and changes nothing.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub async fn look(io: &TaskIo, shard: ShardId, config: &StoreConfig) -> io::Result<Self> {
         let dir = config.dir.join(KEYS_DIR);
-        io.make_dir(&dir).await?;
         let mut found = Self::default();
         let mut spans = Vec::new();
         for entry in io.list(&dir).await?.into_iter().filter(|entry| !entry.is_dir) {
@@ -58,7 +76,8 @@ impl FoundRuns {
                 }
                 Err(error) => {
                     tracing::warn!(file = %path.display(), %error, "a key file cannot be used; it is built again from the log");
-                    found.useless.push(path);
+                    found.useless.push(path.clone());
+                    found.damaged.push(DamagedRun { path, span: (from, to), error });
                 }
             }
         }

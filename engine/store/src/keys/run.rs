@@ -149,6 +149,11 @@ impl Run {
         *self.filter.borrow_mut() = None;
     }
 
+    /// Size of the file, as its header says.
+    pub fn file_bytes(&self) -> u64 {
+        self.header.file_bytes()
+    }
+
     /// Reads the filter from the file.
     pub async fn load_filter(&self, io: &TaskIo) -> Result<(), RunError> {
         let header = self.header;

@@ -54,7 +54,7 @@ pub(crate) struct State {
 
 impl State {
     pub fn new(found: FoundRuns, tables: Tables) -> Self {
-        let FoundRuns { runs, useless, next_run } = found;
+        let FoundRuns { runs, useless, next_run, .. } = found;
         Self {
             tables,
             runs,

@@ -119,12 +119,15 @@ impl<'a> IndexCheck<'a> {
         }
     }
 
-    /// The log ends at `head`.
-    pub async fn end(&mut self, head: LogOffset) {
+    /// The log ends at `head`; `is_whole`: recovery finds nothing wrong with that.
+    pub async fn end(&mut self, head: LogOffset, is_whole: bool) {
         for stretch in std::mem::take(&mut self.stretches) {
             let Some(run) = stretch.run.filter(|run| !run.header.damaged) else { continue };
             if let Err(wrong) = run::check_pages(&self.recovery, &run).await {
                 self.add_wrong(&stretch, &run, wrong);
+            }
+            if !is_whole {
+                continue;
             }
             // It is written when the log is durable up to its end.
             self.findings.push(Finding {
