@@ -1,4 +1,4 @@
-//! Store times of the segments: how old each is, and how old the log.
+//! Store times of the segments: how old each is, how old the log, and the newest below what is durable.
 
 use std::collections::VecDeque;
 
@@ -44,9 +44,51 @@ impl Ages {
     }
 }
 
+/// The newest store time of the log below a place that moves: what is durable.
+///
+/// A run of the queue index says how new the log is up to its end, and whoever opens the store goes on from there: store times must not go
+/// back, also when the newest records are in no queue (rolled back, or of a deleted topic) and the clock was set back meanwhile.
+#[derive(Debug)]
+pub(crate) struct NewestBelow {
+    newest: i64,
+    /// Where records begin that are newer than all before: one for each millisecond of what is not durable.
+    above: VecDeque<(LogOffset, i64)>,
+}
+
+impl NewestBelow {
+    pub fn new(newest: i64) -> Self {
+        Self { newest, above: VecDeque::new() }
+    }
+
+    /// A record was stored at the end of the log.
+    pub fn note(&mut self, at: LogOffset, store_timestamp: i64) {
+        if store_timestamp > self.above.back().map_or(self.newest, |last| last.1) {
+            self.above.push_back((at, store_timestamp));
+        }
+    }
+
+    /// The newest of the records that begin below `durable`, which only grows.
+    pub fn advance(&mut self, durable: LogOffset) -> i64 {
+        while let Some((_, time)) = self.above.pop_front_if(|(at, _)| *at < durable) {
+            self.newest = time;
+        }
+        self.newest
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_below_a_place_is_that_of_the_last_record_before_it() {
+        let mut times = NewestBelow::new(5);
+        for (at, time) in [(10, 5), (20, 7), (30, 7), (40, 9)] {
+            times.note(LogOffset(at), time);
+        }
+        assert_eq!([10, 20, 21, 40, 41].map(|at| times.advance(LogOffset(at))), [5, 5, 7, 7, 9]);
+        assert!(times.above.is_empty());
+    }
 
     #[test]
     fn each_segment_has_its_newest_record_and_the_log_its_first() {

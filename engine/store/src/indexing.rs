@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ringmq_reactor::{AlignedBuffer, FileId, FileOp, FileValue, Io, PAGE_BYTES, WriteData};
 
+use crate::ages::Ages;
 use crate::index::Index;
 use crate::index::build::{RunBuilder, Step};
 use crate::index::format::{self, RunHeader};
@@ -76,6 +77,9 @@ pub(crate) struct Parts<'a> {
     pub segments: &'a Segments,
     /// A seal below which the log is durable, as the durable checkpoint says.
     pub durable: LogOffset,
+    /// Newest store time below that.
+    pub newest_durable: i64,
+    pub ages: &'a Ages,
     /// Entries of records from here on stay in memory.
     pub keep_from: LogOffset,
 }
@@ -122,6 +126,11 @@ impl Indexing {
         self.failing
     }
 
+    /// A run was written, and its entries are leaving memory.
+    pub fn is_releasing(&self) -> bool {
+        matches!(self.state, State::Releasing)
+    }
+
     /// Goes on with what is due.
     pub fn drive(&mut self, io: &mut dyn Io, mut parts: Parts<'_>) {
         if matches!(self.state, State::Idle) {
@@ -157,7 +166,10 @@ impl Indexing {
             return;
         }
         let to = parts.durable.min(segment.end);
-        let newest_time = runs.last().map_or(0, |run| run.header.newest_time);
+        let newest_time = match parts.ages.newest(to) {
+            Some(newest) if to < parts.durable => newest,
+            _ => parts.newest_durable,
+        };
         let builder = RunBuilder::new(parts.index, parts.shard, from, to, newest_time);
         self.job = Some(Job { segment: segment.start, builder });
         if runs.file_of(segment.start).is_some() {

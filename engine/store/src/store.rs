@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ringmq_reactor::{FileId, FileOp, Io, Monotonic, ShardId, TaskIo};
 
-use crate::ages::Ages;
+use crate::ages::{Ages, NewestBelow};
 use crate::cold::ColdReads;
 use crate::config::{Flush, StoreConfig};
 use crate::error::{OpenError, StoreError};
@@ -133,6 +133,7 @@ pub struct Store {
     closing: close::Closing,
     last_store_timestamp: i64,
     ages: Ages,
+    newest_durable: NewestBelow,
     spares: Spares,
     keeper: Keeper,
     removal: removal::Removal,
@@ -199,6 +200,7 @@ impl Store {
             closing: close::Closing::No,
             last_store_timestamp: times.newest,
             ages: times.ages,
+            newest_durable: NewestBelow::new(times.newest),
             spares: Spares::new(config.spare_segments_max, spares),
             keeper: Keeper::new(config.retention.clone()),
             removal: removal::Removal::default(),
@@ -320,6 +322,8 @@ impl Store {
             reader: &mut self.reader,
             segments: &self.segments,
             durable,
+            newest_durable: self.newest_durable.advance(durable),
+            ages: &self.ages,
             keep_from: self.tail.oldest(),
         };
         (&mut self.indexing, parts)

@@ -515,3 +515,30 @@ fn a_disk_that_is_full_for_a_while_at_any_step_only_refuses() {
         assert!(steps > 5 && refused > 0, "{steps} {refused}");
     }
 }
+
+#[test]
+fn a_segment_that_goes_as_soon_as_its_index_is_written_takes_nothing_else_along() {
+    // Hundreds of queues: their entries leave memory over several turns, and the keeper looks in between.
+    let hasty = Retention {
+        reserved: Duration::ZERO,
+        check_every: Duration::from_micros(20),
+        pause: Duration::from_micros(20),
+        ..retention()
+    };
+    for seed in 0..10 {
+        let mut bench =
+            Bench::new(seed, StoreConfig { index_run_bytes: SEGMENT, ..config_of(hasty.clone()) });
+        for id in 0..600 {
+            bench.append_patiently(&Message {
+                id,
+                topic: "t".into(),
+                queue_id: id as i32 % 300,
+                body_bytes: 300,
+            });
+        }
+        bench.settle();
+        let ends = bench
+            .ask(|store| store.queues().map(|queue| (queue.queue_id, queue.max_offset)).collect::<Vec<_>>());
+        assert_eq!(ends, (0..300).map(|id| (id, 2)).collect::<Vec<_>>(), "seed {seed}");
+    }
+}

@@ -81,7 +81,7 @@ pub(crate) struct RunBuilder {
 }
 
 impl RunBuilder {
-    /// A run over `from..to` of a log whose newest record before `from` was stored at `newest_time`.
+    /// A run over `from..to` of a log whose newest record before `to` was stored at `newest_time`.
     pub fn new(index: &Index, shard: u16, from: LogOffset, to: LogOffset, newest_time: i64) -> Self {
         let parts = (index.queue_count() / SORT_QUEUES + 1).next_power_of_two().min(1 << 16);
         let header = RunHeader {

@@ -239,6 +239,7 @@ impl Store {
         self.tail.publish(bytes);
         self.batch.add(crc);
         self.ages.note(self.segment_end, store_timestamp);
+        self.newest_durable.note(offset, store_timestamp);
         self.keys.add(draft.topic, draft.sys_flag, draft.properties, offset, store_timestamp);
         let end = self.tail.head();
         if let Some(slot) = slot {

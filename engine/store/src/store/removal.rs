@@ -159,6 +159,8 @@ impl Store {
             written.segment == segment.end && written.done.is_some_and(|end| end <= durable);
         // Else what is in memory would have to be looked through at once. A disk that is full must not wait for it.
         let index_is_coming = self.reader.runs.end() < segment.end && !self.indexing.is_failing();
+        // Entries that are leaving memory one by one must not leave it with their segment meanwhile.
+        let index_is_coming = index_is_coming || self.indexing.is_releasing();
         if segment.end > durable
             || index_is_coming
             || !ends_are_durable

@@ -77,6 +77,16 @@ impl Scripted {
         self.0.push((kind, path_contains.to_owned(), count));
     }
 
+    /// Forgets those that have hit nothing yet.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Operations that are still to fail.
+    pub(super) fn pending(&self) -> u32 {
+        self.0.iter().map(|(_, _, count)| count).sum()
+    }
+
     /// Whether this operation is to fail.
     pub(super) fn hits(&mut self, kind: FaultKind, path: &str) -> bool {
         let Some(at) = self.0.iter().position(|(k, part, _)| *k == kind && path.contains(part.as_str()))

@@ -211,6 +211,17 @@ impl World {
         self.core.hosts[host.0 as usize].disk.scripted.add(kind, path_contains, count);
     }
 
+    /// Operations that [`World::fail_next`] asked to fail and that have not come yet.
+    #[must_use]
+    pub fn faults_to_come(&self, host: HostId) -> u32 {
+        self.core.hosts[host.0 as usize].disk.scripted.pending()
+    }
+
+    /// Forgets them.
+    pub fn forget_faults(&mut self, host: HostId) {
+        self.core.hosts[host.0 as usize].disk.scripted.clear();
+    }
+
     /// Sets the size of a host's disk, bytes: writes beyond it fail with `ENOSPC`.
     pub fn set_disk_capacity(&mut self, host: HostId, bytes: u64) {
         self.core.hosts[host.0 as usize].disk.capacity = bytes;
