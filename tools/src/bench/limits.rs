@@ -1,10 +1,12 @@
 //! What this machine can do without a broker: the figures that a broker's throughput is held against.
 //!
 //! Disk: direct writes into a file written before, one after the other in place, with so many in flight: the store's own
-//! way of writing, through the same reactor, and nothing else. Loopback: one connection, one thread on each end. Memory: one
+//! way of writing, through the same reactor, and nothing else. Both together: [`exchange`]. Loopback: one connection, one thread on each end. Memory: one
 //! thread that copies between buffers larger than the caches.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement outside any shard")]
+
+mod exchange;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -23,6 +25,8 @@ use ringmq_reactor::{
 use super::measure::histogram;
 use super::options::{Limits, WriteShape};
 use super::run::{RunError, write_file};
+pub use exchange::{ExchangeShape, parse_exchange};
+use exchange::{Exchanged, exchange};
 
 /// Size of the file that is written in place.
 const FILE_BYTES: u64 = 256 << 20;
@@ -54,17 +58,23 @@ pub fn run(options: &Limits) -> Result<String, RunError> {
             writes.push(written);
         }
     }
+    let mut exchanges = Vec::new();
+    for &shape in &options.exchange {
+        for durable in [true, false] {
+            exchanges.push(exchange(file.path.clone(), shape, durable, options, duration)?);
+        }
+    }
     drop(file);
     let at_loopback = |source| RunError::Write { path: "the loopback connection".to_owned(), source };
     let loopback = loopback(duration).map_err(at_loopback)?;
     let copy = copy(duration);
     if let Some(path) = &options.json {
-        write_file(path, &json(&writes, loopback, copy))?;
+        write_file(path, &json(&writes, &exchanges, loopback, copy))?;
     }
-    Ok(text(&writes, loopback, copy))
+    Ok(text(&writes, &exchanges, loopback, copy))
 }
 
-fn text(writes: &[Written], loopback: f64, copy: f64) -> String {
+fn text(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -> String {
     let mut out = format!(
         "loopback, one connection: {:.2} GB/s\nmemory copy, one thread: {:.2} GB/s\ndirect writes into a written file:\n",
         loopback / 1e9,
@@ -83,10 +93,21 @@ fn text(writes: &[Written], loopback: f64, copy: f64) -> String {
             w.latency_us.value_at_quantile(0.99)
         );
     }
+    out += "bare exchanges, each with its part of a direct write:\n";
+    for e in exchanges {
+        let _ = writeln!(
+            out,
+            "  {:>3} connections x {:>3} in flight, {}: {:>8.0}/s",
+            e.shape.connections,
+            e.shape.in_flight,
+            if e.durable { "flushed  " } else { "unflushed" },
+            e.per_second
+        );
+    }
     out
 }
 
-fn json(writes: &[Written], loopback: f64, copy: f64) -> String {
+fn json(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -> String {
     let mut out = format!(
         "{{\"loopback_bytes_per_second\":{loopback:.0},\"copy_bytes_per_second\":{copy:.0},\"writes\":["
     );
@@ -101,6 +122,18 @@ fn json(writes: &[Written], loopback: f64, copy: f64) -> String {
             w.per_second,
             w.latency_us.value_at_quantile(0.5),
             w.latency_us.value_at_quantile(0.99)
+        );
+    }
+    out.push_str("],\"exchanges\":[");
+    for (index, e) in exchanges.iter().enumerate() {
+        let _ = write!(
+            out,
+            "{}{{\"connections\":{},\"in_flight\":{},\"durable\":{},\"per_second\":{:.1}}}",
+            if index == 0 { "" } else { "," },
+            e.shape.connections,
+            e.shape.in_flight,
+            e.durable,
+            e.per_second
         );
     }
     out.push_str("]}\n");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::limits::parse_shape;
+use super::limits::{ExchangeShape, parse_exchange, parse_shape};
 use super::template::QUEUES_MAX;
 
 /// Load for any broker that speaks the RocketMQ remoting protocol, with honest latency histograms.
@@ -52,9 +52,18 @@ pub struct Limits {
     /// Seconds of each measurement.
     #[arg(long, short = 'd', default_value_t = 2.0)]
     pub seconds: f64,
+    /// Bare exchanges to measure, CONNECTIONSxINFLIGHT: a request over loopback, a direct write, an answer.
+    #[arg(long, value_parser = parse_exchange, value_delimiter = ',', default_value = "1x1,16x1,16x4,16x16")]
+    pub exchange: Vec<ExchangeShape>,
+    /// Bytes of a body in these exchanges.
+    #[arg(long, default_value_t = 1024)]
+    pub size: usize,
     /// Processor of the writing thread.
     #[arg(long)]
     pub cpu: Option<usize>,
+    /// Processor of the exchanges' clients.
+    #[arg(long)]
+    pub load_cpu: Option<usize>,
     /// Write the result as JSON to this file.
     #[arg(long)]
     pub json: Option<PathBuf>,
