@@ -238,6 +238,13 @@ def row(result):
             "rss_mb": broker.get("rss_max_bytes", broker["rss_bytes"]) / 1e6, "failed": sum(sent["errors"].values())}
 
 
+def budget(most_mb, queues=0, shards=1):
+    """The memory line of a report: what was seen beside what conf/README.md says."""
+    mib = 64 + 64 + shards * (64 + 32 + 8)
+    limit = (mib * 2**20 + 200 * queues) / 1e6
+    return f"RingMQ's most resident memory {most_mb:.0f} MB, {'within' if most_mb <= limit else 'ABOVE'} the budget of {limit:.0f} MB (conf/README.md)"
+
+
 def machine():
     return f"kernel {platform.release()}, {os.cpu_count()} processors"
 
