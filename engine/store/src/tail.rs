@@ -14,8 +14,9 @@
 //! So a record is encoded once, read as one slice, and written without a copy; the price is a copy of less than a page per
 //! block, and the unused end of each block (memory, not disk).
 //!
-//! A window is given up, oldest first, when its block is needed, everything in it is written (copies of it too), and no reader holds a slice of
-//! it. Windows that a slow reader holds are skipped over: their block waits aside until it is released.
+//! A window is given up, oldest first, when its block is needed, everything in it is written (copies of it too) in whole batches, and no
+//! reader holds a slice of it. Whole batches: recovery finds nothing else on disk, and the next process must find the rest here. Windows that a
+//! slow reader holds are skipped over: their block waits aside until it is released.
 //!
 //! The blocks are the process' own memory, or pieces of a file in memory that outlives it ([`source`], [`layout`]): then the next
 //! process finds there what was sealed and not yet written, and a warm cache.
@@ -63,8 +64,8 @@ impl Window {
         self.start.plus(self.block.block.published())
     }
 
-    fn is_written(&self, written: LogOffset) -> bool {
-        self.sealed.is_some_and(|sealed| sealed.end <= written)
+    fn is_written(&self, complete: LogOffset) -> bool {
+        self.sealed.is_some_and(|sealed| sealed.end <= complete)
     }
 
     fn place(&self, at: LogOffset) -> usize {
@@ -182,18 +183,18 @@ impl TailCache {
     }
 
     /// Makes room for records of `bytes`, a seal and a blank in the newest window, opening a new one if needed.
-    /// `written`: how far the log is written, which frees windows.
-    pub fn reserve(&mut self, io: &mut dyn Io, bytes: usize, written: LogOffset) -> Result<(), AppendError> {
-        self.ensure(io, bytes + FOOTER_BYTES, written)
+    /// `complete`: end of the last batch that is written whole, which frees windows.
+    pub fn reserve(&mut self, io: &mut dyn Io, bytes: usize, complete: LogOffset) -> Result<(), AppendError> {
+        self.ensure(io, bytes + FOOTER_BYTES, complete)
     }
 
-    fn ensure(&mut self, io: &mut dyn Io, bytes: usize, written: LogOffset) -> Result<(), AppendError> {
+    fn ensure(&mut self, io: &mut dyn Io, bytes: usize, complete: LogOffset) -> Result<(), AppendError> {
         let room = self.windows.back().map_or(0, |w| w.block.block.capacity() - w.block.block.published());
         if bytes <= room {
             return Ok(());
         }
         assert!(bytes + PAGE_BYTES <= self.block_bytes, "{bytes} bytes exceed a block");
-        let block = self.block(io, written)?;
+        let block = self.block(io, complete)?;
         self.open_window(block);
         Ok(())
     }
@@ -203,12 +204,12 @@ impl TailCache {
         &mut self,
         io: &mut dyn Io,
         next_end: LogOffset,
-        written: LogOffset,
+        complete: LogOffset,
     ) -> Result<(), AppendError> {
         let blank = self.segment_end.since(self.head);
         // Both blocks before any change: a refusal must leave the log as it was. A window opened in vain changes nothing that is seen.
-        self.ensure(io, BLANK_BYTES, written)?;
-        let block = self.block(io, written)?;
+        self.ensure(io, BLANK_BYTES, complete)?;
+        let block = self.block(io, complete)?;
         let next = LogOffset(self.head.0 + blank);
         let last = self.windows.back_mut().expect("reserved");
         let out = last.block.block.spare();
@@ -282,10 +283,10 @@ impl TailCache {
     }
 
     /// Empties a block ahead of need, when the newest window is more than half full.
-    pub fn prepare_spare(&mut self, io: &mut dyn Io, written: LogOffset) {
+    pub fn prepare_spare(&mut self, io: &mut dyn Io, complete: LogOffset) {
         let needed = self.spare.is_none()
             && self.windows.back().is_some_and(|w| w.block.block.published() * 2 > w.block.block.capacity());
-        if needed && let Ok(block) = self.block(io, written) {
+        if needed && let Ok(block) = self.block(io, complete) {
             self.spare = Some(block);
         }
     }
@@ -308,7 +309,7 @@ impl TailCache {
     }
 
     /// An empty block: the spare one, one that a reader released, a new one, or that of the oldest window that can go.
-    fn block(&mut self, io: &mut dyn Io, written: LogOffset) -> Result<CacheBlock, AppendError> {
+    fn block(&mut self, io: &mut dyn Io, complete: LogOffset) -> Result<CacheBlock, AppendError> {
         if let Some(block) = self.spare.take() {
             return Ok(block);
         }
@@ -329,7 +330,7 @@ impl TailCache {
             }
         }
         let free =
-            self.windows.iter().take_while(|w| w.is_written(written)).position(|w| w.block.block.is_idle());
+            self.windows.iter().take_while(|w| w.is_written(complete)).position(|w| w.block.block.is_idle());
         if let Some(free) = free {
             self.held.extend(self.windows.drain(..free).map(|w| w.block));
             let mut block = self.windows.pop_front().expect("position is inside").block;
@@ -338,7 +339,7 @@ impl TailCache {
         }
         Err(match refused {
             Some(source) => AppendError::Memory { source: Arc::new(source) },
-            None => AppendError::TailCacheFull { unwritten_bytes: self.head.since(written) },
+            None => AppendError::TailCacheFull { unwritten_bytes: self.head.since(complete) },
         })
     }
 }

@@ -159,6 +159,39 @@ fn a_window_that_was_taken_over_outlives_the_next_kill_too() {
 }
 
 #[test]
+fn the_beginning_of_a_batch_stays_until_its_end_is_written() {
+    // One turn's batch of more than a block, and more waiting for blocks: what is written of it is no use without its seal.
+    for seed in 0..20 {
+        let mut bench = Bench::new(seed, config());
+        let mut acknowledged = 0;
+        bench.remote.call(|store, io, answers| {
+            for id in 0..40 {
+                let message = message(id, 6_000);
+                let (body, properties) = (message.body(), message.properties());
+                if let Ok(appended) =
+                    store.append(io, &draft(&message, &body, &properties), message.tags_code())
+                {
+                    answers.await_acknowledgement(appended.end, id);
+                }
+            }
+        });
+        for id in 100..140 {
+            let message = message(id, 6_000);
+            bench.remote.call(move |store, io, _| {
+                let (body, properties) = (message.body(), message.properties());
+                // Refused while the cache is full.
+                drop(store.append(io, &draft(&message, &body, &properties), message.tags_code()));
+            });
+            bench.world.run_for(Duration::from_micros(10 + seed));
+            acknowledged = bench.remote.answers(|a| a.acknowledged.len());
+        }
+        kill(&mut bench);
+        bench.open().expect("a killed process corrupts nothing");
+        assert!(bench.read_all("t", 3).len() >= acknowledged, "seed {seed}");
+    }
+}
+
+#[test]
 fn an_orderly_end_leaves_nothing_in_memory() {
     let mut bench = Bench::new(4, config());
     append(&mut bench, 0..5, 300);

@@ -206,6 +206,8 @@ impl Scan {
             return Err(inconsistent(offset, format!("physical offset {found} instead of {expected}")));
         }
         if record.topic() == QUEUE_ENDS_RECORDS {
+            // It may be all that is left of the queues' times.
+            self.times.newest = self.times.newest.max(record.store_timestamp());
             return self.queue_ends(record.body(), offset);
         }
         self.records += 1;

@@ -173,7 +173,7 @@ impl Store {
         if (bytes + FOOTER_BYTES) as u64 > self.segment_end.since(self.tail.head()) {
             self.roll(io)?;
         }
-        self.tail.reserve(io, bytes, self.written)
+        self.tail.reserve(io, bytes, self.complete)
     }
 
     /// Goes on in the next segment. Its file may still be in the making: writes wait for it, appends do not.
@@ -186,7 +186,7 @@ impl Store {
         }
         let next = next.unwrap_or(LogOffset(self.segment_end.0 + self.config.segment_bytes));
         self.seal();
-        self.tail.roll(io, next, self.written)?;
+        self.tail.roll(io, next, self.complete)?;
         self.segment_end = next;
         self.batch = Batch::new(self.tail.head());
         self.keys.segment_began(self.tail.head());

@@ -25,7 +25,7 @@ impl Store {
             }
             self.seal_turn();
             self.start_write(io);
-            self.tail.prepare_spare(io, self.written);
+            self.tail.prepare_spare(io, self.complete);
             self.drive_background(io);
         }
         self.keys.end_of_turn(&self.segments, self.durable());

@@ -42,13 +42,6 @@ impl Entry {
             Self::Deleted { end, .. } => *end,
         }
     }
-
-    fn time(&self) -> Option<i64> {
-        match self {
-            Self::Message(logged) => Some(logged.time),
-            Self::Deleted { .. } => None,
-        }
-    }
 }
 
 /// A queue as it should be.
@@ -104,7 +97,7 @@ impl List {
     }
 
     fn newest_time(&self) -> i64 {
-        self.entries.iter().rev().find_map(Entry::time).unwrap_or(i64::MIN)
+        self.messages().next_back().map_or(i64::MIN, |logged| logged.time)
     }
 
     pub fn len(&self) -> usize {
