@@ -5,17 +5,21 @@
 
 mod export;
 mod import;
+mod metadata;
+mod offsets;
 mod place;
 mod queues;
 mod record;
 mod records;
 mod show;
+mod topics;
 mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringmq_broker::metadata::RecoverError;
 use ringmq_store::OpenError;
 
 use crate::block_on::{BlockOnError, block_on};
@@ -41,6 +45,13 @@ pub struct StoreDir {
     pub dir: PathBuf,
 }
 
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
 /// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -48,6 +59,10 @@ pub enum Command {
     Show(StoreDir),
     /// Lists queues with their offsets.
     Queues(queues::Options),
+    /// Lists topics with their configurations.
+    Topics(topics::Options),
+    /// Lists consumer offsets, with what is left to consume.
+    Offsets(offsets::Options),
     /// Prints decoded records in the order of the log.
     Records(records::Options),
     /// Reads everything and compares. Exit status: 0 sound, 1 torn tail only, 2 corruption, 3 could not be read, 4 damaged files that are
@@ -72,6 +87,12 @@ pub enum StoreToolError {
     /// A shard cannot be read, or is damaged where that ends the command.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The metadata store cannot be read, or is damaged where that ends the command.
+    #[error(transparent)]
+    Metadata(#[from] RecoverError),
+    /// What is asked for is not a shard's.
+    #[error("{} is one shard's folder: give the broker's storePathRootDir", .0.display())]
+    NeedsRoot(PathBuf),
     /// A broker is running on it.
     #[error("{} is open in a broker: stop the broker, or look at a copy", .0.display())]
     InUse(PathBuf),
@@ -117,6 +138,8 @@ pub fn run(cli: Cli) -> Result<u8, StoreToolError> {
         let status = match cli.command {
             Command::Show(o) => show::run(&io, &o.dir, &mut out).await.map(|()| 0),
             Command::Queues(o) => queues::run(&io, &o, &mut out).await.map(|()| 0),
+            Command::Topics(o) => topics::run(&io, &o, &mut out).await.map(|()| 0),
+            Command::Offsets(o) => offsets::run(&io, &o, &mut out).await.map(|()| 0),
             Command::Records(o) => records::run(&io, &o, &mut out).await.map(|()| 0),
             Command::Verify(o) => verify::run(&io, &o.dir, &mut out).await,
             Command::Export(o) => export::run(&io, &o, &mut out).await.map(|()| 0),

@@ -198,3 +198,86 @@ fn damage_on_either_side_is_named() {
     assert!(rmq_store(&["queues", text(&scene.path("new"))]).expect_err("corrupt").contains("log offset"));
     assert_eq!(rmq_store(&["records", text(&scene.path("new"))]), Ok(0), "the rest can be read");
 }
+
+/// What the program prints.
+fn printed(arguments: &[&str]) -> Vec<String> {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_rmq-store")).args(arguments).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+/// Metadata as a broker leaves it: one topic, and a group that has consumed three messages of queue 2, and of a queue that is not there.
+fn write_metadata(dir: &Path) {
+    use bytes::BytesMut;
+    use ringmq_broker::metadata::Change;
+    use ringmq_broker::metadata::change::FORMAT;
+    use ringmq_broker::metadata::frame::{Kind, encode};
+    use ringmq_remoting::body::TopicConfig;
+
+    let config =
+        TopicConfig { topic_name: "orders".into(), perm: 4, write_queue_nums: 4, ..Default::default() };
+    let mut payload = Vec::new();
+    Change::Topic { name: "orders".into(), config: Some(config.into()) }.encode(&mut payload);
+    let mut snapshot = BytesMut::new();
+    encode(&mut snapshot, Kind::SnapshotBegin, 1, 1, &FORMAT.to_le_bytes());
+    encode(&mut snapshot, Kind::Part, 1, 0, &payload);
+    encode(&mut snapshot, Kind::SnapshotEnd, 1, 1, &[]);
+    payload.clear();
+    let queues = vec![(2, 3), (9, 5)];
+    Change::Offsets { topic: "orders".into(), group: "g".into(), queues }.encode(&mut payload);
+    let mut log = BytesMut::new();
+    encode(&mut log, Kind::LogBegin, 1, 1, &FORMAT.to_le_bytes());
+    encode(&mut log, Kind::Changes, 1, 2, &payload);
+    encode(&mut log, Kind::Mark, 1, 3, &[]);
+    fs::create_dir_all(dir).expect("a folder");
+    fs::write(dir.join("00000000000000000001.snapshot"), snapshot).expect("written");
+    fs::write(dir.join("00000000000000000001.log"), log).expect("written");
+}
+
+#[test]
+fn topics_and_offsets_are_shown_and_the_metadata_is_verified() {
+    let scene = Scene::new();
+    assert_eq!(scene.import(), Ok(0));
+    let store = scene.path("new");
+    let error = rmq_store(&["topics", text(&store)]).expect_err("no broker has started");
+    assert!(error.contains("first start takes over"), "{error}");
+    let metadata = store.join("metadata");
+    write_metadata(&metadata);
+
+    let topics = printed(&["topics", text(&store)]);
+    assert_eq!(topics.len(), 2);
+    assert_eq!(
+        topics[1].split_whitespace().collect::<Vec<_>>(),
+        ["orders", "16", "4", "R--", "false", "0", "-"]
+    );
+    let [json] = &printed(&["topics", text(&store), "--format", "json"])[..] else { panic!("one topic") };
+    assert_eq!((string(json, &["topicName"]), long(json, "perm")), ("orders".to_owned(), 4));
+    assert_eq!(printed(&["topics", text(&store), "--topic", "other", "--format", "json"]), [""; 0]);
+
+    let newest = scene.export("orders").keys().filter(|(queue, _)| *queue == 2).map(|(_, at)| *at).max();
+    let max = newest.expect("messages") + 1;
+    let offsets = printed(&["offsets", text(&store), "--format", "json"]);
+    let shown = |line: &String| ["queueId", "offset", "maxOffset", "lag"].map(|member| long(line, member));
+    assert_eq!(offsets.len(), 2);
+    assert_eq!(shown(&offsets[0]), [2, 3, max, max - 3]);
+    assert!(!offsets[1].contains("lag"), "{}", offsets[1]);
+    let offsets = printed(&["offsets", text(&store), "--group", "g", "--topic", "orders"]);
+    assert_eq!(offsets.len(), 3, "with its head: {offsets:?}");
+    let shard = store.join("shard-00");
+    assert!(rmq_store(&["offsets", text(&shard)]).expect_err("no").contains("one shard's folder"));
+
+    assert_eq!(rmq_store(&["verify", text(&store)]), Ok(0));
+    let log = metadata.join("00000000000000000001.log");
+    let whole = fs::read(&log).expect("a log");
+    for (cut, flip, status) in [(0, 60, 2), (7, 0, 1)] {
+        let mut bytes = whole[..whole.len() - cut].to_vec();
+        bytes[flip] ^= u8::from(flip > 0);
+        fs::write(&log, bytes).expect("written");
+        assert_eq!(rmq_store(&["verify", text(&store)]), Ok(status), "cut {cut}, byte {flip}");
+    }
+    fs::write(&log, whole).expect("written");
+    let lock = fs::File::create(store.join("lock")).expect("made");
+    lock.lock().expect("locked");
+    assert!(rmq_store(&["topics", text(&store)]).expect_err("in use").contains("open in a broker"));
+}

@@ -16,6 +16,7 @@
 //! | [`frame`] | how bytes lie in a file: length, sequence, checksums |
 //! | [`files`] | names of the files; frames read one after the other |
 //! | [`recover`] | from files to state |
+//! | [`inspect`] | the same, for tools: changes nothing, and looks at what is kept in reserve, too |
 //! | [`journal`] | from changes to files: group commit, generations, snapshots |
 //! | [`error`] | what can go wrong |
 //!
@@ -47,11 +48,13 @@ pub mod change;
 pub mod error;
 pub mod files;
 pub mod frame;
+pub mod inspect;
 pub mod journal;
 pub mod recover;
 mod snapshot;
 
 pub use change::{Change, Table};
 pub use error::{RecoverError, SaveError};
+pub use inspect::{Finding, Metadata, Tables, inspect};
 pub use journal::{Journal, JournalOptions, State};
 pub use recover::{Sink, recover};

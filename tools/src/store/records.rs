@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringmq_reactor::TaskIo;
 use ringmq_store::LogOffset;
 use ringmq_store::inspect::{Inspection, Piece};
 
 use super::record::{BodyForm, Shown};
-use super::{Out, StoreDir, StoreToolError, place};
+use super::{Format, Out, StoreDir, StoreToolError, place};
 
 /// Which records, and how.
 #[derive(Debug, Clone, Args)]
@@ -36,13 +36,6 @@ pub struct Options {
     /// How bodies are printed.
     #[arg(long, value_enum, default_value = "none")]
     body: BodyForm,
-}
-
-/// Form of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 pub(super) async fn run(io: &TaskIo, options: &Options, out: &mut Out) -> Result<(), StoreToolError> {

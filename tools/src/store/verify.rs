@@ -3,15 +3,24 @@
 use std::io::Write;
 use std::path::Path;
 
+use ringmq_broker::metadata::{Metadata, RecoverError};
 use ringmq_reactor::TaskIo;
 use ringmq_store::inspect::{Severity, Verification};
 
+use super::metadata::Root;
 use super::{Out, StoreToolError, place};
 
 /// Gives the exit status: 0 sound, 1 torn tail only, 2 corruption, 4 damaged files that are made again (and perhaps a torn tail).
 pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, StoreToolError> {
+    let places = place::shards(io, dir).await?;
     let mut worst = None;
-    for place in place::shards(io, dir).await? {
+    if let Some(root) = Root::open(io, &places).await? {
+        let read = root.metadata().await;
+        let dir = root.metadata_dir();
+        root.close().await;
+        worst = metadata(&dir, read, out)?;
+    }
+    for place in places {
         let inspection = place.open(io).await?;
         let verification = inspection.verify().await;
         let shard = inspection.shard();
@@ -27,8 +36,8 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
         }
         Some(Severity::Derived) => (
             4,
-            "damaged where nothing is lost: the broker makes these files again where it meets the damage, or, if they are removed, \
-             at its next start. Something damaged them: check the disk",
+            "damaged where nothing is lost: the broker makes these files again (those of index and keys where it meets the damage, or \
+             at its next start if they are removed). Something damaged them: check the disk",
         ),
         Some(Severity::Corruption) => {
             (2, "CORRUPT; the broker refuses it. Restore the files named above from a copy")
@@ -36,6 +45,54 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
     };
     writeln!(out, "{}: {text}", dir.display()).map_err(StoreToolError::Output)?;
     Ok(status)
+}
+
+/// Prints what the metadata store is like; gives the worst that is wrong with it.
+fn metadata(
+    dir: &Path,
+    read: Result<Option<Metadata>, RecoverError>,
+    out: &mut Out,
+) -> Result<Option<Severity>, StoreToolError> {
+    let (write, shown) = (StoreToolError::Output, dir.display());
+    let metadata = match read {
+        Ok(Some(metadata)) => metadata,
+        Ok(None) => {
+            writeln!(out, "metadata: none, no broker has started on this store").map_err(write)?;
+            return Ok(None);
+        }
+        Err(RecoverError::Corrupt { path, at, what, .. }) => {
+            let path = path.display();
+            writeln!(out, "metadata: CORRUPTION in {path} at byte {at}: {what}").map_err(write)?;
+            return Ok(Some(Severity::Corruption));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let recovered = &metadata.recovered;
+    writeln!(
+        out,
+        "metadata: {} changes read whole in {shown}, up to frame {}; {} topics, {} groups, {} groups with offsets; snapshots that give \
+         this state: {:?}",
+        metadata.changes,
+        recovered.next_sequence - 1,
+        metadata.tables.topics.len(),
+        metadata.tables.groups.len(),
+        metadata.tables.offsets.len(),
+        metadata.snapshots,
+    )
+    .map_err(write)?;
+    for finding in &metadata.findings {
+        let (kind, file, at) = (kind(finding.severity), finding.file.display(), finding.bytes.start);
+        writeln!(out, "metadata: {kind} {file} from byte {at}: {}", finding.text).map_err(write)?;
+    }
+    Ok(metadata.findings.iter().map(|finding| finding.severity).max())
+}
+
+fn kind(severity: Severity) -> &'static str {
+    match severity {
+        Severity::TornTail => "torn tail in",
+        Severity::Derived => "damaged, will be made again:",
+        Severity::Corruption => "CORRUPTION in",
+    }
 }
 
 fn print(shard: &str, verification: &Verification, out: &mut Out) -> std::io::Result<()> {
@@ -63,15 +120,11 @@ fn print(shard: &str, verification: &Verification, out: &mut Out) -> std::io::Re
         )?;
     }
     for finding in &verification.findings {
-        let kind = match finding.severity {
-            Severity::TornTail => "torn tail",
-            Severity::Derived => "damaged, will be made again:",
-            Severity::Corruption => "CORRUPTION",
-        };
         let (from, to) = (finding.bytes.start, finding.bytes.end);
         writeln!(
             out,
-            "{shard}: {kind} in {} at bytes {from} to {to}: {}",
+            "{shard}: {} {} at bytes {from} to {to}: {}",
+            kind(finding.severity),
             finding.file.display(),
             finding.text
         )?;

@@ -47,6 +47,19 @@ pub struct Recovered {
     pub damaged: Vec<u64>,
     /// Bytes at the end of the newest log that an interrupted write left.
     pub torn_bytes: u64,
+    /// Generation of that log, and where in it they begin.
+    pub torn_at: (u64, u64),
+    /// The snapshot that was read.
+    pub snapshot: Option<u64>,
+}
+
+/// What recovery is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The journal goes on from what is found: that must be durable.
+    Start,
+    /// Nothing; nothing is changed. See [`super::inspect`].
+    Look,
 }
 
 /// Reads the state from `dir`; a folder that does not exist is an empty one.
@@ -54,7 +67,17 @@ pub struct Recovered {
 /// # Errors
 /// See [`RecoverError`]; what the sink has is then worth nothing.
 pub async fn recover(io: &TaskIo, dir: &Path, sink: &mut dyn Sink) -> Result<Recovered, RecoverError> {
-    let recovery = Recovery { io, dir };
+    recover_for(Purpose::Start, io, dir, sink).await
+}
+
+/// See [`recover`].
+pub(super) async fn recover_for(
+    purpose: Purpose,
+    io: &TaskIo,
+    dir: &Path,
+    sink: &mut dyn Sink,
+) -> Result<Recovered, RecoverError> {
+    let recovery = Recovery { io, dir, purpose };
     let (snapshots, logs) = recovery.list().await?;
     let newest = snapshots.iter().chain(&logs).max().copied().unwrap_or(0);
     let mut found = Recovered {
@@ -63,18 +86,12 @@ pub async fn recover(io: &TaskIo, dir: &Path, sink: &mut dyn Sink) -> Result<Rec
         next_sequence: 1,
         damaged: Vec::new(),
         torn_bytes: 0,
+        torn_at: (0, 0),
+        snapshot: None,
     };
-    // Snapshots from there on.
-    let mut since = Vec::new();
-    for generation in snapshots.into_iter().rev() {
-        since.push(generation);
-        match recovery.read_snapshot(generation, sink).await? {
-            Ok(first) => {
-                let mut begun = recovery.begun(&logs, generation).await?;
-                begun.retain(|log| !log.is_empty || since.contains(&log.generation));
-                recovery.replay(generation, first, &begun, sink, &mut found).await?;
-                return Ok(found);
-            }
+    for &generation in snapshots.iter().rev() {
+        match recovery.read_from(generation, (&snapshots, &logs), sink, &mut found).await? {
+            Ok(()) => return Ok(found),
             Err(damage) => {
                 error!(
                     file = %damage.path.display(), at = damage.at, what = damage.what,
@@ -108,18 +125,37 @@ struct Begun {
 }
 
 /// What is wrong with a snapshot.
-struct Damage {
-    path: PathBuf,
-    at: u64,
-    what: &'static str,
+pub(super) struct Damage {
+    pub path: PathBuf,
+    pub at: u64,
+    pub what: &'static str,
 }
 
-struct Recovery<'a> {
-    io: &'a TaskIo,
-    dir: &'a Path,
+pub(super) struct Recovery<'a> {
+    pub io: &'a TaskIo,
+    pub dir: &'a Path,
+    pub purpose: Purpose,
 }
 
 impl Recovery<'_> {
+    /// Gives a snapshot and everything since to the sink. `files`: generations of snapshots and of logs.
+    pub async fn read_from(
+        &self,
+        generation: u64,
+        (snapshots, logs): (&[u64], &[u64]),
+        sink: &mut dyn Sink,
+        found: &mut Recovered,
+    ) -> Result<Result<(), Damage>, RecoverError> {
+        let first = match self.read_snapshot(generation, sink).await? {
+            Ok(first) => first,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let mut begun = self.begun(logs, generation).await?;
+        begun.retain(|log| !log.is_empty || snapshots.contains(&log.generation));
+        found.snapshot = Some(generation);
+        self.replay(generation, first, &begun, sink, found).await.map(Ok)
+    }
+
     fn path(&self, generation: u64, role: Role) -> PathBuf {
         files::path(self.dir, generation, role)
     }
@@ -134,7 +170,7 @@ impl Recovery<'_> {
     }
 
     /// Generations of snapshots and of logs, in order.
-    async fn list(&self) -> Result<(Vec<u64>, Vec<u64>), RecoverError> {
+    pub async fn list(&self) -> Result<(Vec<u64>, Vec<u64>), RecoverError> {
         let entries = match self.io.list(self.dir).await {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -309,6 +345,7 @@ impl Recovery<'_> {
                     if closed {
                         return Err(self.corrupt(path, at, "something behind an orderly close"));
                     }
+                    found.torn_at = (log.generation, at);
                     found.torn_bytes = reader.position() - at;
                     warn!(
                         file = %path.display(), at, bytes = found.torn_bytes,
@@ -318,7 +355,7 @@ impl Recovery<'_> {
                 }
             }
         }
-        if end.is_none() {
+        if end.is_none() && self.purpose == Purpose::Start {
             // The process that wrote the last frame may have died before it was on stable media.
             reader.sync().await.map_err(Self::failed("sync", &path))?;
         }

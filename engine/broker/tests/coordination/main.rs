@@ -2,6 +2,7 @@
 
 mod admin;
 mod clients;
+mod inspect;
 mod journal;
 mod metadata;
 mod registration;
