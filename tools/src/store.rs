@@ -55,7 +55,7 @@ enum Format {
 /// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Shows shards, segments, checkpoints, and what recovery would say.
+    /// Shows shards, segments, checkpoints, what a killed broker has left in memory, and what recovery would say.
     Show(StoreDir),
     /// Lists queues with their offsets.
     Queues(queues::Options),

@@ -50,8 +50,14 @@ pub struct SegmentInfo {
 /// What recovery would say and do.
 #[derive(Clone, Debug)]
 pub struct Forecast {
-    /// As [`crate::Store::open`] would give it; nothing has been truncated.
+    /// As [`crate::Store::open`] would give it; nothing has been truncated, and nothing appended of what only the tail cache has.
     pub report: RecoveryReport,
+    /// End of the log on disk.
+    pub disk_end: LogOffset,
+    /// The file in memory that the store's last life filled, if its folder names one.
+    pub tail_file: Option<PathBuf>,
+    /// Why that cannot be looked at: what only it has is in no figure then. Recovery would fail.
+    pub tail_error: Option<String>,
     /// All queues, sorted by topic and queue.
     pub queues: Vec<QueueInfo>,
 }
@@ -120,8 +126,21 @@ impl Inspection {
     /// As [`crate::Store::open`].
     pub async fn forecast(&self) -> Result<Forecast, OpenError> {
         let started = self.io.now();
-        let examined = self.recovery().examine(&self.files, None, None).await?;
+        let mut recovery = self.recovery();
+        let mut examined = recovery.examine(&self.files, None, None).await?;
         let mut report = examined.report(Duration::ZERO);
+        let disk_end = examined.head();
+        let tail = recovery.look_at_tail(&mut examined).await;
+        recovery.close_all().await;
+        let (mut tail_file, mut tail_error) = (None, None);
+        match tail {
+            Ok((found, file)) => (report.tail_cache, tail_file) = (found, file),
+            Err(OpenError::Io { source, action, path }) => {
+                tail_error = Some(format!("cannot {action} {}: {source}", path.display()));
+            }
+            Err(corrupt) => return Err(corrupt),
+        }
+        examined.continued(&mut report);
         report.elapsed = self.io.now().since(started);
         let mut index = examined.into_index();
         index.reveal_all();
@@ -132,7 +151,7 @@ impl Inspection {
             max_offset: queue.max_offset(),
             newest_store_time: queue.newest_time(),
         });
-        Ok(Forecast { report, queues: queues.collect() })
+        Ok(Forecast { report, disk_end, tail_file, tail_error, queues: queues.collect() })
     }
 
     /// Goes through the log batch by batch, from the segment that holds `from` on (from the oldest one if none does).

@@ -187,9 +187,29 @@ impl Examined {
         }
     }
 
+    /// End of the log as far as it was read.
+    pub fn head(&self) -> LogOffset {
+        self.scan.head()
+    }
+
+    /// Adds to a report what came from memory since.
+    pub fn continued(&self, report: &mut RecoveryReport) {
+        report_continued(report, &self.scan, &self.strays);
+    }
+
     /// The index that recovery would go on with.
     pub fn into_index(self) -> Index {
         self.scan.finish().0
+    }
+}
+
+/// The log was continued from memory up to the scan's head.
+fn report_continued(report: &mut RecoveryReport, scan: &Scan, strays: &Strays) {
+    (report.records, report.bytes, report.log_max) = (scan.records(), scan.bytes(), scan.head());
+    report.queues = scan.index().queue_count();
+    if strays.last_seal.is_none_or(|last| last < scan.head()) {
+        // They were in memory, too.
+        report.discarded_records = 0;
     }
 }
 
@@ -316,12 +336,7 @@ impl<'a> Recovery<'a> {
         let (tail, tail_cache, tail_cache_use) =
             self.begin_life(tail, &continued, (head, segment_end), prefix).await?;
 
-        (report.records, report.bytes, report.log_max) = (scan.records(), scan.bytes(), head);
-        report.queues = scan.index().queue_count();
-        if strays.last_seal.is_none_or(|last| last < head) {
-            // They were in memory, too.
-            report.discarded_records = 0;
-        }
+        report_continued(&mut report, &scan, &strays);
         (report.tail_cache, report.tail_cache_use) = (tail_cache, tail_cache_use);
         report.elapsed = self.io.now().since(started);
         let (index, runs, times, tables) = scan.finish();

@@ -6,8 +6,9 @@ mod support;
 
 use std::time::Duration;
 
+use ringmq_reactor::sim::DiskFaults;
 use ringmq_store::inspect::{Severity, Verification};
-use ringmq_store::{Flush, LogOffset, StoreConfig};
+use ringmq_store::{Flush, LogOffset, OpenError, StoreConfig, TailCacheFound, TailCacheRefusal, TailState};
 use support::bench::*;
 use support::look::*;
 use support::*;
@@ -181,4 +182,92 @@ fn whole_key_files_that_say_something_else_than_the_log_are_noticed() {
     let verification = verify(&mut bench).expect("readable");
     assert_eq!((verification.severity(), verification.keys.runs), (Some(Severity::Derived), 0));
     assert_eq!(verification.keys.gaps.len(), 1, "the whole log: {verification:?}");
+}
+
+/// A store killed with 30 acknowledged messages, of which the disk did not see the last 25.
+fn killed(seed: u64, flush: Flush) -> (Bench, std::path::PathBuf) {
+    let mut bench = Bench::new(seed, mapped(StoreConfig { flush, ..small_config("/s") }));
+    for id in 0..30 {
+        if id == 5 {
+            bench.settle();
+            let faults = DiskFaults { slowness: 1e9, ..DiskFaults::default() };
+            bench.world.set_disk_faults(bench.host, faults);
+        }
+        bench.append(&message(id, 300));
+        bench.world.run_for(Duration::from_millis(5));
+    }
+    bench.world.kill(bench.process);
+    bench.world.set_disk_faults(bench.host, DiskFaults::default());
+    let file = bench.world.memory_files(bench.host).remove(0);
+    (bench, file)
+}
+
+const LAZY: Flush = Flush::Async { interval: Duration::from_secs(3600) };
+
+#[test]
+fn what_only_memory_has_is_counted_and_left_there() {
+    let (mut bench, file) = killed(6, LAZY);
+    let before = bench.world.read_memory_file(bench.host, &file).expect("there");
+    let verification = verify(&mut bench).expect("readable");
+    // The write that stood still may have left a piece.
+    assert!(verification.severity() <= Some(Severity::TornTail), "{:?}", verification.findings);
+    assert_eq!(
+        bench.world.read_memory_file(bench.host, &file).expect("there"),
+        before,
+        "looking writes nothing"
+    );
+    let forecast = verification.recovery.expect("sound");
+    assert_eq!(forecast.tail_file, Some(file));
+    let TailCacheFound::Used { records, lost: None, .. } = forecast.report.tail_cache else {
+        panic!("{:?}", forecast.report.tail_cache)
+    };
+    assert!(records > 20 && verification.records >= 5, "{records} in memory only");
+    assert_eq!(records + verification.records, 30);
+    assert_eq!(forecast.queues[0].max_offset, 30);
+    let report = bench.open().expect("sound");
+    assert_eq!((report.log_max, report.tail_cache), (forecast.report.log_max, forecast.report.tail_cache));
+    bench.stop();
+    let forecast = sound(&mut bench).recovery.expect("sound");
+    assert_eq!(forecast.report.tail_cache, TailCacheFound::Nothing, "closed in order");
+}
+
+#[test]
+fn damage_in_memory_is_told_as_recovery_tells_it() {
+    let before = {
+        let (bench, file) = killed(7, LAZY);
+        bench.world.read_memory_file(bench.host, &file).expect("there")
+    };
+    // Header, marks, slots, and the first block, where the messages are.
+    let places = (0..84).step_by(7).chain((4096..4200).step_by(5)).chain((8192..8228).step_by(5));
+    let mut told = 0;
+    for at in places.chain((12_288..28_000).step_by(701)) {
+        let (mut bench, file) = killed(7, LAZY);
+        let mut bytes = before.clone();
+        bytes[at] ^= 1 << (at % 8);
+        bench.world.put_memory_file(bench.host, &file, &bytes);
+        let verification = verify(&mut bench).expect("readable");
+        let opened = bench.open();
+        let expected = match &opened {
+            Err(OpenError::Corrupt { .. }) => Some(Severity::Corruption),
+            Err(other) => panic!("{other}"),
+            Ok(report) => match (&report.tail_cache, report.tail) {
+                (TailCacheFound::Used { lost: Some(_), .. }, _) => Some(Severity::Corruption),
+                (TailCacheFound::Refused(TailCacheRefusal::Damaged), _) => Some(Severity::Corruption),
+                (_, TailState::Torn) => Some(Severity::TornTail),
+                _ => None,
+            },
+        };
+        assert_eq!(verification.severity(), expected, "byte {at}: {:?} {opened:?}", verification.findings);
+        told += u32::from(expected == Some(Severity::Corruption));
+        if let (Ok(forecast), Ok(report)) = (&verification.recovery, &opened) {
+            assert_eq!((forecast.report.log_max, forecast.report.records), (report.log_max, report.records));
+        }
+    }
+    assert!(told > 30, "{told}");
+    // Under SYNC_FLUSH nothing that was acknowledged is in memory only.
+    let (mut bench, file) = killed(7, Flush::Sync);
+    let mut bytes = bench.world.read_memory_file(bench.host, &file).expect("there");
+    bytes[50] ^= 1;
+    bench.world.put_memory_file(bench.host, &file, &bytes);
+    assert_eq!(verify(&mut bench).expect("readable").severity(), Some(Severity::Derived));
 }

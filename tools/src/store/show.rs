@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use ringmq_reactor::TaskIo;
-use ringmq_store::inspect::{FlushKind, Inspection, Piece, SegmentInfo};
-use ringmq_store::{LogOffset, OpenError};
+use ringmq_store::inspect::{FlushKind, Forecast, Inspection, Piece, SegmentInfo};
+use ringmq_store::{LogOffset, OpenError, TailCacheFound};
 
 use super::{Out, StoreToolError, place};
 use crate::admin::format::local_time;
@@ -51,6 +51,7 @@ async fn shard(inspection: &Inspection, dir: &Path, out: &mut Out) -> Result<(),
     .map_err(write)?;
     match inspection.forecast().await {
         Ok(forecast) => {
+            tail_cache(&forecast, out).map_err(write)?;
             let report = forecast.report;
             writeln!(
                 out,
@@ -75,6 +76,30 @@ async fn shard(inspection: &Inspection, dir: &Path, out: &mut Out) -> Result<(),
         line(segment, &content, out).map_err(write)?;
     }
     Ok(())
+}
+
+/// The file in memory: whether there is one, whose it is, and what only it has.
+pub(super) fn tail_cache(forecast: &Forecast, out: &mut Out) -> std::io::Result<()> {
+    let file = forecast.tail_file.as_ref().map_or_else(|| "-".to_owned(), |file| file.display().to_string());
+    write!(out, "  tail cache  {file}: ")?;
+    match (&forecast.tail_error, &forecast.report.tail_cache) {
+        (Some(error), _) => writeln!(out, "NOT LOOKED AT, what only it has is not counted here: {error}"),
+        (None, TailCacheFound::Nothing) if forecast.tail_file.is_some() => writeln!(out, "gone"),
+        (None, TailCacheFound::Nothing) => writeln!(out, "none"),
+        (None, TailCacheFound::Refused(refusal)) => writeln!(out, "would be refused: {refusal}"),
+        (None, TailCacheFound::Used { records, bytes, warm_bytes, lost }) => {
+            let (from, to) = (forecast.disk_end, forecast.report.log_max);
+            write!(
+                out,
+                "this store's, would be taken over; only it has log offsets {from} to {to} ({records} records, {bytes} bytes); seals \
+                 verified over {warm_bytes} bytes"
+            )?;
+            if let Some((at, sealed)) = lost {
+                write!(out, "; DAMAGED: whole batches end at {at}, sealed up to {sealed}")?;
+            }
+            writeln!(out)
+        }
+    }
 }
 
 async fn contents(inspection: &Inspection, segments: &[SegmentInfo]) -> Result<Vec<Content>, StoreToolError> {

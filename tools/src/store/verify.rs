@@ -8,7 +8,7 @@ use ringmq_reactor::TaskIo;
 use ringmq_store::inspect::{Severity, Verification};
 
 use super::metadata::Root;
-use super::{Out, StoreToolError, place};
+use super::{EXIT_FAILED, Out, StoreToolError, place};
 
 /// Gives the exit status: 0 sound, 1 torn tail only, 2 corruption, 4 damaged files that are made again (and perhaps a torn tail).
 pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, StoreToolError> {
@@ -20,6 +20,7 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
         root.close().await;
         worst = metadata(&dir, read, out)?;
     }
+    let mut unread = false;
     for place in places {
         let inspection = place.open(io).await?;
         let verification = inspection.verify().await;
@@ -27,9 +28,13 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
         inspection.close().await;
         let verification = verification?;
         worst = worst.max(verification.severity());
+        unread |= verification.recovery.as_ref().is_ok_and(|forecast| forecast.tail_error.is_some());
         print(&format!("shard {shard}"), &verification, out).map_err(StoreToolError::Output)?;
     }
     let (status, text) = match worst {
+        None | Some(Severity::TornTail | Severity::Derived) if unread => {
+            (EXIT_FAILED, "not read whole: a tail cache in memory could not be looked at, see above")
+        }
         None => (0, "sound"),
         Some(Severity::TornTail) => {
             (1, "a torn tail, which the next start cuts; nothing that was promised is lost")
@@ -40,7 +45,7 @@ pub(super) async fn run(io: &TaskIo, dir: &Path, out: &mut Out) -> Result<u8, St
              at its next start if they are removed). Something damaged them: check the disk",
         ),
         Some(Severity::Corruption) => {
-            (2, "CORRUPT; the broker refuses it. Restore the files named above from a copy")
+            (2, "CORRUPT: what was promised is not there. Restore the files named above from a copy")
         }
     };
     writeln!(out, "{}: {text}", dir.display()).map_err(StoreToolError::Output)?;
@@ -105,6 +110,9 @@ fn print(shard: &str, verification: &Verification, out: &mut Out) -> std::io::Re
         "{shard}: {} records, {} bytes read whole; {tail}",
         verification.records, verification.bytes
     )?;
+    if let Ok(forecast) = &verification.recovery {
+        super::show::tail_cache(forecast, out)?;
+    }
     let index = &verification.index;
     writeln!(
         out,

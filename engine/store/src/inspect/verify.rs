@@ -3,6 +3,7 @@
 mod index;
 mod keys;
 mod run;
+mod tail;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub struct Finding {
 }
 
 /// What a full check gave: seals and CRCs of all batches and bodies, record positions, density of queue offsets, the checkpoint
-/// against the log, recovery's own judgement of the end, and the queue index and the key index against the
+/// against the log, recovery's own judgement of the end and of the tail cache, and the queue index and the key index against the
 /// log, entry by entry.
 #[derive(Debug)]
 pub struct Verification {
@@ -97,12 +98,15 @@ pub(super) async fn verify(inspection: &Inspection) -> Result<Verification, Open
     let index = IndexCheck::begin(inspection).await?;
     let findings = Vec::new();
     let mut check = Check { inspection, scan, since: start, index, keys, findings, records: 0, bytes: 0 };
-    let end = recovery.as_ref().map_or(LogOffset(u64::MAX), |forecast| forecast.report.log_max);
+    let end = recovery.as_ref().map_or(LogOffset(u64::MAX), |forecast| forecast.disk_end);
     let walked = check.log(end).await;
     let head = check.scan.head();
     check.index.end(head, recovery.is_ok()).await;
     check.keys.end(head, recovery.is_ok()).await;
     check.judgement(&recovery);
+    if let Ok(forecast) = &recovery {
+        check.findings.extend(tail::check(inspection, forecast));
+    }
     let Check { mut findings, records, bytes, index, mut keys, .. } = check;
     let figures = index.figures;
     findings.extend(index.close().await);
@@ -181,8 +185,8 @@ impl Check<'_> {
                     "torn tail: {} bytes in pages that are not zero, {} whole records among them; recovery cuts them",
                     report.truncated_bytes, report.discarded_records
                 );
-                let end = LogOffset(report.log_max.0 + report.truncated_bytes);
-                self.add(Severity::TornTail, report.log_max, end, text);
+                let end = LogOffset(forecast.disk_end.0 + report.truncated_bytes);
+                self.add(Severity::TornTail, forecast.disk_end, end, text);
             }
             Ok(_) => {}
             Err(corruption) => {

@@ -23,7 +23,7 @@ use ringmq_reactor::{AlignedBuffer, FileId, Mapping, OpenOptions, PAGE_BYTES, Wr
 
 use super::image::{Image, Piece};
 use super::scan::{Scan, ScanError};
-use super::{FoundSegment, Recovery, failed};
+use super::{Access, Examined, FoundSegment, Recovery, failed};
 use crate::error::{Corruption, OpenError};
 use crate::limits::{BLOCKS_MIN, WRITE_BYTES_MAX};
 use crate::offset::LogOffset;
@@ -52,6 +52,20 @@ impl FoundTail {
         self.mapping.as_ref().map(|(mapping, header)| Image::new(mapping, header.layout))
     }
 
+    /// As it is reported, without what is warm.
+    fn found(&self, continued: &Continued) -> TailCacheFound {
+        match (&self.mapping, self.refusal) {
+            (_, Some(refusal)) => TailCacheFound::Refused(refusal),
+            (None, None) => TailCacheFound::Nothing,
+            (Some(_), None) => TailCacheFound::Used {
+                records: continued.records,
+                bytes: continued.bytes,
+                warm_bytes: 0,
+                lost: continued.lost,
+            },
+        }
+    }
+
     /// Nothing lies behind this, in the log on disk or in memory, once the log has been continued from here.
     pub fn end_max(&self, head: LogOffset) -> LogOffset {
         self.image().map_or(head, |image| image.end_max().max(head))
@@ -76,12 +90,30 @@ struct Output {
 }
 
 impl Recovery<'_> {
+    /// What recovery would make of the file in memory; changes nothing. The scan goes on with what only that file has. Also gives the
+    /// file that the store's folder names.
+    pub(crate) async fn look_at_tail(
+        &mut self,
+        examined: &mut Examined,
+    ) -> Result<(TailCacheFound, Option<PathBuf>), OpenError> {
+        let tail = self.find_tail().await?;
+        let scan = &mut examined.scan;
+        self.check_gap(&tail, scan.head())?;
+        let continued = self.continue_log(&tail, scan, &mut examined.found).await?;
+        let mut found = tail.found(&continued);
+        if let (TailCacheFound::Used { warm_bytes, .. }, Some(image)) = (&mut found, tail.image()) {
+            let warm = image.warm(scan.head()).unwrap_or_default();
+            *warm_bytes = warm.first().map_or(0, |oldest| scan.head().since(oldest.first));
+        }
+        Ok((found, tail.identity.and_then(|identity| identity.path)))
+    }
+
     /// Finds the file in memory that belongs to the store's last life.
     pub(super) async fn find_tail(&mut self) -> Result<FoundTail, OpenError> {
         let mut tail = FoundTail { file: None, identity: None, mapping: None, refusal: None };
         let path = self.config.dir.join(identity::FILE_NAME);
         let create = self.config.tail_cache_path.is_some();
-        let options = OpenOptions { create, direct: true, ..OpenOptions::default() };
+        let options = self.options(OpenOptions { create, direct: true, ..OpenOptions::default() });
         let (file, bytes) = match self.open(path.clone(), options).await {
             Ok(opened) => opened,
             Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(tail),
@@ -89,8 +121,10 @@ impl Recovery<'_> {
         };
         tail.file = Some(file);
         if bytes == 0 {
-            let dir = &self.config.dir;
-            self.io.sync_dir(dir.clone()).await.map_err(failed("sync", dir.clone()))?;
+            if self.access == Access::Repair {
+                let dir = &self.config.dir;
+                self.io.sync_dir(dir.clone()).await.map_err(failed("sync", dir.clone()))?;
+            }
             return Ok(tail);
         }
         let content = self.io.read_at(file, 0, 2 * PAGE_BYTES).await.map_err(failed("read", path))?;
@@ -112,7 +146,8 @@ impl Recovery<'_> {
 
     /// Maps a file in memory; `None` if there is none, or nothing that could be one.
     async fn map(&self, path: &Path) -> Result<Option<Mapping>, OpenError> {
-        for _ in 0..LOCK_TRIES {
+        let tries = if self.access == Access::Repair { LOCK_TRIES } else { 1 };
+        for _ in 0..tries {
             match self.io.map(path, None).await {
                 Ok(mapping) => return Ok(Some(mapping)),
                 Err(error) => match error.kind() {
@@ -159,8 +194,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// Appends to the log what only the file in memory has, durably, and indexes it. The log on disk ends at the scan's head and is cut
-    /// there.
+    /// Appends to the log what only the file in memory has, durably, and indexes it; where nothing may be changed, it is only indexed.
+    /// The log on disk ends at the scan's head and is cut there.
     pub(super) async fn continue_log(
         &mut self,
         tail: &FoundTail,
@@ -176,22 +211,28 @@ impl Recovery<'_> {
             let Ok((piece, bytes)) = walk.next() else { break };
             let segment_end = segment_end.expect("a piece has a window");
             let mut out = match output.take() {
-                Some(out) => out,
-                None => self.output(found, at, segment_end).await?,
+                None if self.access == Access::Repair => Some(self.output(found, at, segment_end).await?),
+                other => other,
             };
-            out.bytes.extend_from_slice(bytes);
+            if let Some(out) = &mut out {
+                out.bytes.extend_from_slice(bytes);
+            }
             match piece {
                 Piece::Batch { record_bytes, records } => {
                     scan.enter_segment(segment_end);
                     scan.batch(&bytes[..record_bytes]).map_err(|error| self.inconsistent(error))?;
                     continued.records += u64::from(records);
                     continued.bytes += record_bytes as u64;
-                    self.write_out(&mut out, WRITE_BYTES_MAX).await?;
-                    output = Some(out);
+                    if let Some(out) = &mut out {
+                        self.write_out(out, WRITE_BYTES_MAX).await?;
+                    }
+                    output = out;
                 }
                 Piece::Blank => {
                     scan.skip_to(segment_end);
-                    self.finish_output(out).await?;
+                    if let Some(out) = out {
+                        self.finish_output(out).await?;
+                    }
                 }
             }
         }
@@ -283,17 +324,8 @@ impl Recovery<'_> {
         (head, segment_end): (LogOffset, LogOffset),
         prefix: Bytes,
     ) -> Result<(TailStart, TailCacheFound, TailCacheUse), OpenError> {
-        let FoundTail { file, identity, mapping, refusal } = tail;
-        let mut found = match (&mapping, refusal) {
-            (_, Some(refusal)) => TailCacheFound::Refused(refusal),
-            (None, None) => TailCacheFound::Nothing,
-            (Some(_), None) => TailCacheFound::Used {
-                records: continued.records,
-                bytes: continued.bytes,
-                warm_bytes: 0,
-                lost: continued.lost,
-            },
-        };
+        let mut found = tail.found(continued);
+        let FoundTail { file, identity, mapping, .. } = tail;
         let mut start = TailStart {
             source: Source::Memory,
             adopted: Vec::new(),
