@@ -44,6 +44,11 @@ fn no_seed_breaks_a_promise() {
         "{} seeds, {} lives of the broker, {} messages acknowledged, {} refused, {} consumed, {} events",
         totals.seeds, totals.lives, totals.acknowledged, totals.refused, totals.consumed, totals.events
     );
+    let (flips, told) = totals.flips;
+    println!(
+        "{} logs whose flush failed once, {flips} bits turned over at rest, {told} of them ended a start",
+        totals.failed_logs
+    );
     if let Some(failure) = &totals.failure {
         panic!("{}", describe(failure));
     }

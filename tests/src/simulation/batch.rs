@@ -36,6 +36,10 @@ pub struct Totals {
     pub consumed: u64,
     /// Starts of brokers.
     pub lives: u64,
+    /// Logs of which one flush failed.
+    pub failed_logs: u64,
+    /// Bits that turned over at rest, and those of them that ended a start.
+    pub flips: (u64, u64),
     /// The failing seed of the lowest number, if any.
     pub failure: Option<Failure>,
 }
@@ -73,6 +77,9 @@ pub fn run_seeds(first: u64, count: u64, threads: usize, build: Build, repeat_ev
                     totals.refused += report.counts.refused;
                     totals.consumed += report.counts.consumed;
                     totals.lives += report.counts.lives;
+                    totals.failed_logs += report.counts.failed_logs;
+                    totals.flips.0 += report.counts.flips;
+                    totals.flips.1 += report.counts.flips_told;
                     if !violations.is_empty() && totals.failure.as_ref().is_none_or(|f| f.seed > seed) {
                         totals.failure = Some(Failure { seed, violations, trace: report.trace });
                         failed.store(true, Ordering::Relaxed);

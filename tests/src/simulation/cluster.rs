@@ -8,7 +8,7 @@ use ringmq_broker::Broker;
 use ringmq_broker::config::for_tests::{ForTests, StoreScale};
 use ringmq_broker::config::{BrokerConfig, HostFacts};
 use ringmq_namesrv::{Namesrv, NamesrvConfig};
-use ringmq_reactor::sim::{DiskFaults, HostId, ProcessId, ProcessState, SimOptions, World};
+use ringmq_reactor::sim::{DiskFaults, FaultKind, HostId, ProcessId, ProcessState, SimOptions, World};
 use ringmq_reactor::{TaskIo, task};
 use ringmq_remoting::body::TopicRouteData;
 use ringmq_remoting::code::response;
@@ -131,7 +131,8 @@ impl Cluster {
     pub fn start_broker(&mut self) {
         if !self.broker_runs() {
             self.broker = self.world.start(self.broker_host, Broker::process(broker_config(&self.plan)));
-            self.shared.ledger().started(!self.disk_in_trouble, self.world.now());
+            let sound = !self.disk_in_trouble && self.world.faults_to_come(self.broker_host) == 0;
+            self.shared.ledger().started(sound, self.world.now());
             self.stopping = false;
         }
     }
@@ -155,6 +156,50 @@ impl Cluster {
         self.world.set_disk_capacity(self.broker_host, DISK_BYTES);
     }
 
+    /// Lets the next operation of a kind fail on the broker's files whose path contains `part`.
+    pub fn fail_once(&mut self, kind: FaultKind, part: &str) {
+        self.shared.ledger().disk_trouble(self.world.now());
+        self.world.fail_next(self.broker_host, kind, part, 1);
+    }
+
+    /// Start of the log segment that a shard's newest known message is in.
+    #[must_use]
+    pub fn segment_in_use(&self, shard: i64) -> Option<i64> {
+        let newest = self.shared.ledger().newest_physical(shard)?;
+        let starts = self.world.list(self.broker_host, format!("/store/shard-{shard:02}/log")).into_iter();
+        starts.filter_map(|entry| entry.name.parse().ok()).filter(|start| *start <= newest).max()
+    }
+
+    /// Ends the broker in order; false if it cannot be told that every file was closed so.
+    pub fn close_broker(&mut self) -> bool {
+        if !self.broker_runs() || self.stopping || !self.shared.ledger().is_well() {
+            return false;
+        }
+        self.stop_broker();
+        self.finish_stop();
+        self.world.state(self.broker) == ProcessState::Exited
+    }
+
+    /// A write or flush of a shard's log has failed.
+    pub fn log_failed(&self, shard: i64) {
+        self.shared.ledger().log_failed(shard, self.world.now());
+    }
+
+    /// See [`super::ledger::Ledger::flipped`].
+    pub fn flipped(&self, survived: bool) {
+        self.shared.ledger().flipped(survived);
+    }
+
+    /// The broker did what it must not do.
+    pub fn violation(&self, what: String) {
+        self.shared.ledger().violation(self.world.now(), what);
+    }
+
+    /// What the broker had not flushed is gone from memory.
+    pub fn memory_damaged(&self) {
+        self.shared.ledger().memory_damaged(self.world.now());
+    }
+
     fn disk_trouble(&mut self) {
         self.disk_in_trouble = true;
         self.shared.ledger().disk_trouble(self.world.now());
@@ -165,6 +210,7 @@ impl Cluster {
         self.disk_in_trouble = false;
         self.world.set_disk_faults(self.broker_host, DiskFaults::default());
         self.world.set_disk_capacity(self.broker_host, DISK_BYTES);
+        self.world.forget_faults(self.broker_host);
     }
 
     /// Kills the name server and starts it again.

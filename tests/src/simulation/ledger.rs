@@ -31,6 +31,7 @@ pub fn queues() -> impl Iterator<Item = Queue> {
 
 struct Attempt {
     queue: Queue,
+    tried: Monotonic,
     /// Where it was first seen or acknowledged.
     offset: Option<i64>,
 }
@@ -66,6 +67,12 @@ pub struct Counts {
     pub commits: u64,
     /// Times the broker was started.
     pub lives: u64,
+    /// Logs of which one flush failed.
+    pub failed_logs: u64,
+    /// Bits that turned over.
+    pub flips: u64,
+    /// Those that ended the broker's start.
+    pub flips_told: u64,
 }
 
 /// See the module's text.
@@ -82,12 +89,18 @@ pub struct Ledger {
     next: u64,
     /// Since when flushes may have failed, until a start with a sound disk.
     disk_trouble: Option<Monotonic>,
+    /// Shards whose log has failed, and when, until the next start.
+    failed_logs: BTreeMap<i64, Monotonic>,
+    /// What a write that was begun may take to fail.
+    slack: Duration,
     /// The last end of the broker that was not in order.
     last_crash: Option<Monotonic>,
     /// ASYNC_FLUSH: what is known since then may never have been flushed, since the process that should have done it died. Until
     /// the next one serves: recovery flushes what it believes.
     unflushed_from: Option<Monotonic>,
     started_at: Monotonic,
+    /// The broker has acknowledged something since.
+    serves: bool,
     /// Between a power cut and the next start: what clients still hear was under way before.
     without_power: bool,
     /// A power cut has taken messages back (or may have): consumers may have to go back.
@@ -158,9 +171,12 @@ impl Ledger {
             commit_tried: BTreeMap::new(),
             next: 1,
             disk_trouble: None,
+            failed_logs: BTreeMap::new(),
+            slack,
             last_crash: None,
             unflushed_from: None,
             started_at: Monotonic(0),
+            serves: false,
             without_power: false,
             messages_lost: false,
             violations: Vec::new(),
@@ -189,11 +205,11 @@ impl Ledger {
     }
 
     /// New attempts to send to a queue.
-    pub fn attempt(&mut self, queue: Queue, count: usize) -> Vec<MessageId> {
+    pub fn attempt(&mut self, queue: Queue, count: usize, now: Monotonic) -> Vec<MessageId> {
         let ids: Vec<MessageId> = (self.next..).take(count).map(MessageId).collect();
         self.next += count as u64;
         for id in &ids {
-            self.attempts.insert(*id, Attempt { queue, offset: None });
+            self.attempts.insert(*id, Attempt { queue, tried: now, offset: None });
         }
         ids
     }
@@ -216,8 +232,19 @@ impl Ledger {
         if now > self.started_at + LATE_ANSWER {
             // The broker serves: its recovery is over.
             self.unflushed_from = None;
+            self.serves = true;
         }
         for ((id, offset), physical) in ids.iter().zip(first..).zip(physical) {
+            let tried = self.attempts.get(id).map_or(now, |attempt| attempt.tried);
+            if let Some(failed) = self.failed_logs.get(&(physical >> 56))
+                && tried > *failed + self.slack
+            {
+                let what = format!(
+                    "{queue:?}: {id:?} acknowledged by a log that failed at {:.6} s",
+                    failed.0 as f64 / 1e9
+                );
+                self.violation(now, what);
+            }
             self.learn(queue, Found { offset, id: *id, physical: *physical }, true, now);
         }
     }
@@ -282,6 +309,36 @@ impl Ledger {
         self.disk_trouble.get_or_insert(now);
     }
 
+    /// A write or flush of a shard's log was made to fail.
+    pub fn log_failed(&mut self, shard: i64, now: Monotonic) {
+        self.failed_logs.insert(shard, now);
+        self.counts.failed_logs += 1;
+    }
+
+    /// A bit of the tail cache's file turned over after the broker was killed: what only memory had may be lost, as by a power cut.
+    pub fn memory_damaged(&mut self, now: Monotonic) {
+        self.lose_unflushed(now);
+    }
+
+    /// Where the newest known message of a shard is in its log.
+    #[must_use]
+    pub fn newest_physical(&self, shard: i64) -> Option<i64> {
+        let all = self.known.values().flat_map(BTreeMap::values).map(|known| known.physical);
+        all.filter(|physical| physical >> 56 == shard).map(|physical| physical & !(0xFF << 56)).max()
+    }
+
+    /// A bit turned over while the broker did not run; `survived`: it starts all the same.
+    pub fn flipped(&mut self, survived: bool) {
+        self.counts.flips += 1;
+        self.counts.flips_told += u64::from(!survived);
+    }
+
+    /// Whether the broker serves with a disk that works: asked to stop, it closes its files in order.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.serves && self.disk_trouble.is_none()
+    }
+
     /// The broker's process was killed.
     pub fn killed(&mut self, now: Monotonic) {
         self.doubt_commits(now);
@@ -306,8 +363,15 @@ impl Ledger {
     /// The broker's host lost its power.
     pub fn power_cut(&mut self, now: Monotonic) {
         self.doubt_commits(now);
+        if self.lose_unflushed(now) {
+            self.without_power = true;
+        }
+    }
+
+    /// Whether there may have been anything.
+    fn lose_unflushed(&mut self, now: Monotonic) -> bool {
         if self.flush == FlushMode::Sync {
-            return;
+            return false;
         }
         // While flushes fail or nobody flushes, nothing more becomes durable.
         self.unflushed(now);
@@ -316,12 +380,14 @@ impl Ledger {
             known.doubtful |= known.since >= from;
         }
         self.messages_lost = true;
-        self.without_power = true;
+        true
     }
 
     /// The broker is started; `sound`: with a disk that works.
     pub fn started(&mut self, sound: bool, now: Monotonic) {
         self.started_at = now;
+        self.serves = false;
+        self.failed_logs.clear();
         self.counts.lives += 1;
         self.without_power = false;
         if let Some(trouble) = self.disk_trouble {
@@ -445,7 +511,7 @@ mod tests {
     }
 
     fn acknowledge(ledger: &mut Ledger, offset: i64, at: u64) -> MessageId {
-        let ids = ledger.attempt(QUEUE, 1);
+        let ids = ledger.attempt(QUEUE, 1, Monotonic(0));
         ledger.acknowledged(QUEUE, &ids, offset, &[physical(offset)], Monotonic(at));
         ids[0]
     }
@@ -534,7 +600,7 @@ mod tests {
         let first = acknowledge(&mut ledger, 0, 1);
         ledger.seen(QUEUE, Found { offset: 1, id: first, physical: physical(1) }, Monotonic(2));
         ledger.seen(QUEUE, Found { offset: 2, id: MessageId(999), physical: physical(2) }, Monotonic(3));
-        let other = ledger.attempt(QUEUE, 1)[0];
+        let other = ledger.attempt(QUEUE, 1, Monotonic(0))[0];
         ledger.seen(QUEUE, Found { offset: 0, id: other, physical: physical(0) }, Monotonic(4));
         assert_eq!(ledger.violations().len(), 3, "{:?}", ledger.violations());
     }

@@ -33,6 +33,10 @@ pub struct Weights {
     pub stop: u64,
     /// Writes and flushes fail now and then, for a while.
     pub disk_errors: u64,
+    /// One write or one flush of a shard's log fails; everything after it would succeed.
+    pub fail_once: u64,
+    /// A bit of a file turns over while the broker does not run.
+    pub bit_flip: u64,
     /// The disk is many times slower, for a while.
     pub slow_disk: u64,
     /// The disk is full, for a while.
@@ -52,12 +56,14 @@ pub struct Weights {
 impl Weights {
     /// In the order of the fields.
     #[must_use]
-    pub fn as_array(&self) -> [u64; 11] {
+    pub fn as_array(&self) -> [u64; 13] {
         [
             self.kill,
             self.power_cut,
             self.stop,
             self.disk_errors,
+            self.fail_once,
+            self.bit_flip,
             self.slow_disk,
             self.disk_full,
             self.cut,
@@ -125,6 +131,8 @@ impl Plan {
             power_cut: weight(10),
             stop: weight(4),
             disk_errors: weight(4),
+            fail_once: weight(6),
+            bit_flip: weight(8),
             slow_disk: weight(6),
             disk_full: weight(3),
             cut: weight(8),

@@ -42,7 +42,7 @@ async fn work(io: TaskIo, client: Client, plan: Plan, shared: Shared, me: (u32, 
         let count = if batch { 1 + io.random() % BATCH_MAX } else { 1 };
         let large = if io.random().is_multiple_of(64) && !batch { 10 } else { 1 };
         let body_bytes = (io.random() % (plan.body_bytes_max * large)) as usize;
-        let ids = shared.ledger().attempt(queue, count as usize);
+        let ids = shared.ledger().attempt(queue, count as usize, io.now());
         let request = if batch {
             wire::send_batch(queue, &ids, body_bytes, io.wall_ms())
         } else {

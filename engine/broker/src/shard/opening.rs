@@ -136,6 +136,7 @@ fn small(full: StoreConfig) -> StoreConfig {
         cache_bytes: 512 << 10,
         zero_ahead_bytes: 256 << 10,
         checkpoint_bytes: 256 << 10,
+        index_run_bytes: 128 << 10,
         in_memory_bytes: 1 << 20,
         key_table_entries: 512,
         key_run_log_bytes: 256 << 10,
