@@ -3,6 +3,20 @@
 
 server_pids=()
 
+# Tail caches lie in memory and outlive a killed broker: those of the tests get a folder of their own there, which remove_tail_caches takes
+# away at the end. Without a memory file system it is empty: no tail cache that outlives anything.
+tail_cache_dir=
+
+make_tail_cache_dir() {
+  if [[ -z $tail_cache_dir && -d /dev/shm && -w /dev/shm ]]; then
+    tail_cache_dir=$(mktemp -d /dev/shm/ringmq-tests-servers.XXXXXX)
+  fi
+}
+
+remove_tail_caches() {
+  [[ -z $tail_cache_dir ]] || rm -rf "$tail_cache_dir"
+}
+
 # port_used PORT: somebody accepts connections there.
 port_used() {
   (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
@@ -37,13 +51,14 @@ wait_port() {
 # start_cluster DIR: mqnamesrv and mqbroker; sets namesrv_addr.
 start_cluster() {
   local dir=$1 base
+  make_tail_cache_dir
   base=$(free_ports 5)
   mkdir -p "$dir"
   printf 'listenPort=%d\nbindAddress=127.0.0.1\nkvConfigPath=%s/kvConfig.json\n' "$base" "$dir" >"$dir/namesrv.conf"
   # the VIP channel takes listenPort - 2, the HA port listenPort + 1
   printf '%s\n' "listenPort=$((base + 3))" bindAddress=127.0.0.1 brokerIP1=127.0.0.1 brokerIP2=127.0.0.1 \
     brokerClusterName=DefaultCluster brokerName=broker-a brokerId=0 "storePathRootDir=$dir/store" \
-    mapedFileSizeCommitLog=67108864 autoCreateTopicEnable=true >"$dir/broker.conf"
+    mapedFileSizeCommitLog=67108864 autoCreateTopicEnable=true "tailCachePath=$tail_cache_dir" >"$dir/broker.conf"
   "$bin_dir/mqnamesrv" -c "$dir/namesrv.conf" >"$dir/namesrv.log" 2>&1 &
   server_pids+=($!)
   wait_port "$base" $! "$dir/namesrv.log"
@@ -56,9 +71,11 @@ start_cluster() {
 # start_standalone DIR: the one-command RingMQ; sets namesrv_addr.
 start_standalone() {
   local dir=$1 base
+  make_tail_cache_dir
   base=$(free_ports 5)
   mkdir -p "$dir"
-  "$bin_dir/ringmq" --data "$dir/data" --namesrv-port "$base" --broker-port $((base + 3)) >"$dir/ringmq.log" 2>&1 &
+  printf 'tailCachePath=%s\n' "$tail_cache_dir" >"$dir/ringmq.conf"
+  "$bin_dir/ringmq" --data "$dir/data" --config "$dir/ringmq.conf" --namesrv-port "$base" --broker-port $((base + 3)) >"$dir/ringmq.log" 2>&1 &
   server_pids+=($!)
   wait_port "$base" $! "$dir/ringmq.log"
   wait_port $((base + 3)) $! "$dir/ringmq.log"
