@@ -7,7 +7,7 @@
 //! ```
 //! What cannot be read at the start is not overwritten later: the process ends with the reason instead.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -23,8 +23,9 @@ use ringmq_remoting::code::request;
 use ringmq_remoting::command::{Command, SerializeType};
 use ringmq_remoting::encode::{FieldValue, ResponseTo};
 use ringmq_remoting::frame::FrameError;
+use ringmq_transport::limits::LISTEN_AGAIN;
 use ringmq_transport::server::{self, Connections, ServeConnections, ServerOptions};
-use ringmq_transport::{Connection, OutgoingRequest, OutgoingRequests, Reply};
+use ringmq_transport::{Connection, ListenPatience, OutgoingRequest, OutgoingRequests, Reply};
 
 use crate::answer::Answer;
 use crate::config::NamesrvConfig;
@@ -108,6 +109,9 @@ pub struct Namesrv {
     loaded: Loaded,
     on_started: Option<OnStarted>,
     listener: Option<ListenerId>,
+    patience: ListenPatience,
+    /// An attempt to listen is due.
+    listen_now: Rc<Cell<bool>>,
     stopping: bool,
 }
 
@@ -146,6 +150,8 @@ impl Namesrv {
             loaded: Rc::default(),
             on_started: Some(on_started),
             listener: None,
+            patience: ListenPatience::default(),
+            listen_now: Rc::default(),
             stopping: false,
             state: State::new(config),
         }
@@ -165,8 +171,24 @@ impl Namesrv {
         });
     }
 
-    fn begin(&mut self, io: &mut dyn Io, loaded: io::Result<Option<Bytes>>) {
-        let outcome = self.take_kv(loaded).and_then(|()| self.listen(io));
+    /// Listens, or tries again in a moment.
+    fn begin(&mut self, io: &mut dyn Io) {
+        let outcome = self.listen(io);
+        if let Err(StartError::Listen { address, source }) = &outcome
+            && self.patience.lasts(io.now(), *address, source)
+        {
+            let (task_io, listen_now) = (self.tasks.handle(), Rc::clone(&self.listen_now));
+            self.tasks.spawn(async move {
+                task_io.sleep(LISTEN_AGAIN).await;
+                listen_now.set(true);
+            });
+            self.tasks.run(io);
+            return;
+        }
+        self.tell_start(io, outcome);
+    }
+
+    fn tell_start(&mut self, io: &mut dyn Io, outcome: Result<SocketAddr, StartError>) {
         match &outcome {
             Ok(address) => tracing::info!(%address, kv_values = self.state.kv.len(), "name server serves"),
             Err(error) => {
@@ -366,8 +388,13 @@ impl Service<NamesrvMessage> for Namesrv {
         server::resume(self, io);
         self.drive_files(io);
         let loaded = self.loaded.borrow_mut().take();
-        if let Some(loaded) = loaded {
-            self.begin(io, loaded);
+        match loaded.map(|loaded| self.take_kv(loaded)) {
+            None => {}
+            Some(Ok(())) => self.listen_now.set(true),
+            Some(Err(error)) => self.tell_start(io, Err(error)),
+        }
+        if self.listen_now.take() && !self.stopping {
+            self.begin(io);
         }
         // What was promised is on disk first.
         if self.stopping && !self.kv_file.is_busy() && !self.config_file.is_busy() {

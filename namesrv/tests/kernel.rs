@@ -3,11 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "the test is a client of its own, with blocking sockets")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringmq_namesrv::server::StartError;
 use ringmq_namesrv::{Namesrv, NamesrvConfig};
 use ringmq_reactor::uring;
 use ringmq_remoting::body::{RegisterBrokerBody, TopicRouteData};
@@ -18,14 +19,22 @@ use ringmq_transport::{OwnedResponse, Request};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn launch(folder: &std::path::Path) -> (uring::Process, SocketAddr) {
+    let (process, started) = launch_at(folder, 0);
+    let address = started.recv_timeout(PATIENCE).expect("started").expect("serves");
+    (process, address)
+}
+
+type Started = mpsc::Receiver<Result<SocketAddr, StartError>>;
+
+fn launch_at(folder: &std::path::Path, port: u16) -> (uring::Process, Started) {
     let mut config = NamesrvConfig::new(folder);
-    let settings = Properties::parse("bindAddress=127.0.0.1\nlistenPort=0").expect("well-formed");
+    let settings =
+        Properties::parse(&format!("bindAddress=127.0.0.1\nlistenPort={port}")).expect("well-formed");
     config.read(&settings).expect("readable");
     let (sender, receiver) = mpsc::channel();
     let spec = Namesrv::process_with(config, Box::new(move |outcome| sender.send(outcome).expect("awaited")));
     let process = uring::launch(spec, uring::Options::default()).expect("a kernel with io_uring");
-    let address = receiver.recv_timeout(PATIENCE).expect("started").expect("serves");
-    (process, address)
+    (process, receiver)
 }
 
 struct Peer(TcpStream);
@@ -101,6 +110,19 @@ fn it_serves_stores_and_stops_on_the_kernel() {
     let (process, address) = launch(folder.path());
     let get = Request::new(request::GET_KV_CONFIG).str("namespace", "n").str("key", "k");
     assert_eq!(Peer::new(address).call(&get).field("value").as_deref(), Some("v"));
+    process.stop();
+    process.wait().expect("ended in order");
+}
+
+#[test]
+fn a_port_that_a_dying_predecessor_holds_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let predecessor = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = predecessor.local_addr().expect("bound");
+    let (process, started) = launch_at(folder.path(), address.port());
+    assert!(started.recv_timeout(Duration::from_millis(200)).is_err(), "it neither serves nor gives up");
+    drop(predecessor);
+    assert_eq!(started.recv_timeout(PATIENCE).expect("started").expect("serves"), address);
     process.stop();
     process.wait().expect("ended in order");
 }

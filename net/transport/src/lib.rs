@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`server`] | accepted connections: frames in order, limits, idle close, back-pressure |
 //! | [`reply`] | answers, written straight into a connection's outbox |
+//! | [`patience`] | a port that a killed predecessor still holds |
 //! | [`outgoing`] | requests of a server to its clients, matched with their answers |
 //! | [`client`] | requests to other servers, from tasks |
 //! | [`preamble`] | PROXY protocol headers before the first frame |
@@ -19,6 +20,7 @@ pub mod connection;
 pub mod limits;
 mod log_limit;
 pub mod outgoing;
+pub mod patience;
 pub mod preamble;
 pub mod properties_file;
 pub mod reply;
@@ -30,6 +32,7 @@ pub use client::{CallError, Client, ClientOptions};
 pub use connection::Connection;
 pub use log_limit::LogLimit;
 pub use outgoing::{OutgoingRequest, OutgoingRequests};
+pub use patience::ListenPatience;
 pub use reply::Reply;
 pub use request::{OwnedResponse, Request};
 pub use server::{Connections, ServeConnections, ServerOptions};

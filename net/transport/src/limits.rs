@@ -33,6 +33,11 @@ pub const IDLE_AFTER: Duration = Duration::from_secs(120);
 /// How often idle connections are looked for: an idle one lives at most this much longer.
 pub const IDLE_SCAN_EVERY: Duration = Duration::from_secs(10);
 
+/// A start that finds its port in use tries again for so long.
+pub const LISTEN_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two attempts.
+pub const LISTEN_AGAIN: Duration = Duration::from_millis(20);
+
 /// Requests that this side sent and whose answers it awaits, per table.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 

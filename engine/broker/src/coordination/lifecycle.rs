@@ -8,10 +8,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringmq_reactor::{AcceptTo, Context, ListenerId, ShardId, with_causes};
+use ringmq_transport::ListenPatience;
+use ringmq_transport::limits::LISTEN_AGAIN;
 use tracing::{error, info};
 
 use super::core::Core;
@@ -82,6 +85,9 @@ pub struct Lifecycle {
     /// Shards that have reached the phase's goal.
     arrived: u16,
     listeners: Vec<ListenerId>,
+    patience: ListenPatience,
+    /// The next attempt to listen is due.
+    listen_now: Rc<Cell<bool>>,
     stop_asked: bool,
     failure: Option<String>,
     loaded: Rc<RefCell<Option<Result<(), String>>>>,
@@ -101,6 +107,8 @@ impl Lifecycle {
             phase: Phase::Loading,
             arrived: 0,
             listeners: Vec::new(),
+            patience: ListenPatience::default(),
+            listen_now: Rc::new(Cell::new(true)),
             stop_asked: false,
             failure: None,
             loaded: Rc::default(),
@@ -188,11 +196,25 @@ impl Lifecycle {
         if self.arrived < self.core.owner.shards() {
             return None;
         }
-        self.arrived = 0;
-        if let Err(cause) = self.listen(io) {
-            self.start_failed(&cause);
+        if !self.listen_now.take() {
+            return None;
+        }
+        if let Err((address, error)) = self.listen(io) {
+            for listener in self.listeners.drain(..) {
+                io.close_listener(listener);
+            }
+            if self.patience.lasts(io.now(), address, &error) {
+                let (task_io, listen_now) = (self.core.io.clone(), Rc::clone(&self.listen_now));
+                self.core.io.spawn(async move {
+                    task_io.sleep(LISTEN_AGAIN).await;
+                    listen_now.set(true);
+                });
+                return None;
+            }
+            self.start_failed(&format!("cannot listen on {address}: {error}"));
             return Some(self.exit_all());
         }
+        self.arrived = 0;
         housekeeping::spawn(&self.core);
         let servers = self.core.config().name_servers.resolved();
         Registration::set_servers(&self.core, &servers);
@@ -200,7 +222,7 @@ impl Lifecycle {
         Some(Phase::Serving)
     }
 
-    fn listen(&mut self, io: &mut dyn Context<ShardMessage>) -> Result<(), String> {
+    fn listen(&mut self, io: &mut dyn Context<ShardMessage>) -> Result<(), (SocketAddr, io::Error)> {
         let config = self.core.config();
         let shards: Vec<ShardId> = self.core.data_shards().collect();
         let mut listening = Vec::new();
@@ -208,7 +230,7 @@ impl Lifecycle {
             let address = SocketAddr::new(config.bind_address, port);
             let listener = io
                 .listen(address, AcceptTo::RoundRobin(shards.clone()), CLIENT_LISTENER)
-                .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                .map_err(|error| (address, error))?;
             self.listeners.push(listener);
             listening.push(io.local_address(listener).unwrap_or(address));
         }
