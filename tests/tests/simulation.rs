@@ -2,7 +2,7 @@
 //!
 //! | environment | meaning | default |
 //! |---|---|---|
-//! | `RINGMQ_SIM_SEEDS` | how many seeds | 1,000 in a release build, 40 in a debug build |
+//! | `RINGMQ_SIM_SEEDS` | how many seeds | 1,000 in a release build (10,000 with `RINGMQ_LONG`), 40 in a debug build |
 //! | `RINGMQ_SIM_SEED` | the first | 1 |
 //! | `RINGMQ_SIM_THREADS` | threads | 2 |
 //! | `RINGMQ_SIM_LOG` | prints the logs of all processes: a level, or a filter as `tracing` has them | none |
@@ -34,7 +34,13 @@ fn describe(failure: &Failure) -> String {
 
 #[test]
 fn no_seed_breaks_a_promise() {
-    let seeds = setting("RINGMQ_SIM_SEEDS", if cfg!(debug_assertions) { 40 } else { 1_000 });
+    let is_long = std::env::var_os("RINGMQ_LONG").is_some();
+    let seeds = match (cfg!(debug_assertions), is_long) {
+        (true, _) => 40,
+        (false, false) => 1_000,
+        (false, true) => 10_000,
+    };
+    let seeds = setting("RINGMQ_SIM_SEEDS", seeds);
     let threads = setting("RINGMQ_SIM_THREADS", 2) as usize;
     if let Ok(filter) = std::env::var("RINGMQ_SIM_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).without_time().init();

@@ -159,7 +159,7 @@ impl DataShard {
             ShardMessage::Online { group, online } => plane.tables.set_online(group, online),
             ShardMessage::OrderlyLocks { group, until_ms } => plane.tables.set_locked(group, until_ms),
             ShardMessage::Config(config) => plane.set_config(config),
-            ShardMessage::OffsetsLoaded(offsets) => plane.offsets.load(offsets),
+            ShardMessage::OffsetsLoaded(offsets) => plane.load_offsets(wire.io.now(), offsets),
             ShardMessage::DelayLoaded(progress) => plane.delay.load(&progress),
             ShardMessage::ConfigurationLoaded => {
                 plane.delay.start(&plane.store);
@@ -187,8 +187,8 @@ impl DataShard {
         let Phase::Opening(opening) = &mut self.phase else { return };
         let Some((outcome, mail)) = opening.take_outcome() else { return };
         match outcome {
-            Ok(store) => {
-                let plane = Plane::new(io, self.owner, Arc::clone(&self.config), store, ALARM);
+            Ok(opened) => {
+                let plane = Plane::new(io, self.owner, Arc::clone(&self.config), opened, ALARM);
                 self.phase = Phase::Serving(Box::new(plane));
                 for (from, message) in mail {
                     self.on_serving_mail(io, from, message);

@@ -132,14 +132,17 @@ impl Model {
                 known.extend(found);
             }
         }
+        let newest = self.promised.iter().map(|(promise, _)| promise.at).max();
         for (promise, must_be_there) in self.promised.drain(..) {
             let queue = &self.content[&promise.queue];
             let there = queue.get(usize::try_from(promise.offset).expect("an offset"));
             if there.is_none() && !must_be_there {
                 checked.gone += 1;
             } else if there != Some(&promise.number) {
+                let before = newest.map_or_else(Default::default, |newest| newest.duration_since(promise.at));
                 let detail = format!(
-                    "message {} was acknowledged at {}/{} offset {}, where the queue of {} messages has {there:?}",
+                    "message {} was acknowledged ({before:?} before the newest) at {}/{} offset {}, where the queue of {} messages \
+                     has {there:?}",
                     promise.number,
                     TOPICS[promise.queue.0],
                     promise.queue.1,

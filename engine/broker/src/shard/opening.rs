@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringmq_reactor::{ShardId, TaskIo, Tasks, with_causes};
-use ringmq_store::{Flush, RecoveryReport, Store, StoreConfig, TailCacheFound, TailCacheUse};
+use ringmq_store::{Flush, RecoveryReport, Store, StoreConfig, TailCacheFound, TailCacheUse, TailState};
 use tracing::{error, info, warn};
 
 use super::retention::retention_of;
@@ -15,7 +15,14 @@ use crate::config::{BrokerConfig, FlushDiskType};
 use crate::message::ShardMessage;
 
 /// The store, or why there is none, for the operator.
-type Outcome = Result<Store, String>;
+/// An open store.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    /// Nothing that was ever in its log can be missing: it was closed in order.
+    pub(crate) is_whole: bool,
+}
+
+type Outcome = Result<Opened, String>;
 
 /// See the module's text.
 #[derive(Default)]
@@ -69,7 +76,7 @@ async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -
             "records behind a torn write were dropped; none of them had been acknowledged"
         );
     }
-    Ok(store)
+    Ok(Opened { store, is_whole: report.tail == TailState::Clean })
 }
 
 /// What became of the last life's tail cache, and what an ASYNC_FLUSH answer waits for from now on.

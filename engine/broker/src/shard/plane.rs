@@ -19,6 +19,7 @@ use ringmq_remoting::command::FieldError;
 use ringmq_remoting::record::unique_key::UniqueKeys;
 use ringmq_store::{Arrival, ReadTicket, Store};
 use rustc_hash::FxHashMap;
+use tracing::warn;
 
 use super::acks::Acks;
 use super::by_key::KeyedWork;
@@ -27,6 +28,7 @@ use super::gather::Gathering;
 use super::incoming::Incoming;
 use super::long_poll::HeldPulls;
 use super::offsets::Offsets;
+use super::opening::Opened;
 use super::properties::Stamp;
 use super::pull::Pull;
 use super::query::{Search, View};
@@ -36,7 +38,7 @@ use super::stats::Stats;
 use super::tables::Tables;
 use super::wire::{Caller, OVERLOAD, Wire};
 use crate::config::{BrokerConfig, FlushDiskType};
-use crate::message::{Ensure, QueueOwner, ShardMessage};
+use crate::message::{Ensure, QueueOffset, QueueOwner, ShardMessage};
 
 /// Delays are counted by the wall clock, alarms are not: look at least this often while something is parked.
 const ALARM_MAX: Duration = Duration::from_secs(10);
@@ -62,6 +64,8 @@ pub(crate) struct Plane {
     /// What clients know as the broker's address.
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
+    /// See [`Opened::is_whole`].
+    store_is_whole: bool,
     pub(crate) tables: Tables,
     pub(crate) offsets: Offsets,
     pub(crate) acks: Acks,
@@ -89,7 +93,7 @@ impl Plane {
         io: &mut dyn Io,
         owner: QueueOwner,
         config: Arc<BrokerConfig>,
-        store: Store,
+        opened: Opened,
         alarm_token: Token,
     ) -> Self {
         let address = config.broker_address(config.listen_port);
@@ -119,7 +123,8 @@ impl Plane {
             tickets: Vec::new(),
             woken: Vec::new(),
             config,
-            store,
+            store: opened.store,
+            store_is_whole: opened.is_whole,
         }
     }
 
@@ -242,6 +247,25 @@ impl Plane {
         }
         self.arrivals = arrivals;
         self.woken = woken;
+    }
+
+    /// Takes offsets as they were persisted. After a power cut some may lie beyond the end of their queue, whose last messages nobody had
+    /// promised to keep: they go back to the end, or their groups would miss what takes the place of those messages. After an orderly end
+    /// whatever was committed counts.
+    pub(crate) fn load_offsets(&mut self, now: Monotonic, loaded: Vec<QueueOffset>) {
+        let mut moved = 0;
+        for position in &loaded {
+            let max = self.store.max_offset(&position.topic, position.queue_id).unwrap_or(0);
+            if !self.store_is_whole && position.offset > max {
+                self.offsets.commit(&position.group, &position.topic, position.queue_id, max);
+                moved += 1;
+            }
+        }
+        self.offsets.load(loaded);
+        if moved > 0 {
+            warn!(shard = %self.me, moved, "consumer offsets beyond the ends of their queues were moved back to the ends");
+            self.report_soon(now);
+        }
     }
 
     /// Notes that something has to be reported within [`BrokerConfig::report_offsets_after`].

@@ -107,3 +107,41 @@ fn a_stop_answers_held_pulls() {
     let took = setup.world.now().since(before);
     assert!(took < Duration::from_secs(20), "the stop took {took:?}");
 }
+
+#[test]
+fn offsets_beyond_what_a_power_cut_left_go_back_to_the_end() {
+    // Messages reach stable media later than offsets do.
+    let mut setup = Setup::with(45, "flushIntervalCommitLog=60000\nflushConsumerOffsetInterval=100");
+    setup.run(|client| async move {
+        for queue in 0..4 {
+            for body in ["0", "1", "2"] {
+                client.send(Send::new("T", queue, body)).await;
+            }
+            client.pull(Pull::new("T", queue, 0)).await;
+            client.commit("T", queue, 3).await;
+        }
+        client.io.sleep(Duration::from_secs(5)).await;
+    });
+    setup.power_cut_and_restart();
+    let lost = setup.run(|client| async move {
+        let mut lost = 0;
+        for queue in 0..4 {
+            let bodies: Vec<_> = client.drain("T", queue).await.into_iter().map(|m| m.body).collect();
+            let end = bodies.len() as i64;
+            lost += 3 - end;
+            assert_eq!(client.committed("T", queue).await, Some(end), "queue {queue}");
+            // Who comes next is consumed.
+            assert_eq!(client.send(Send::new("T", queue, "new")).await, end);
+        }
+        lost
+    });
+    assert!(lost > 0, "the cut took nothing");
+    // The corrected offsets are what is stored.
+    setup.stop_and_restart();
+    setup.run(|client| async move {
+        for queue in 0..4 {
+            let messages = client.drain("T", queue).await.len() as i64;
+            assert_eq!(client.committed("T", queue).await, Some(messages - 1), "queue {queue}");
+        }
+    });
+}
