@@ -162,12 +162,13 @@ impl Disk {
         run("losetup", &["--direct-io=on", device.trim()]);
     }
 
-    /// Cuts the power; see the module.
+    /// Cuts the power; see the module. Gives the moment from which no flush has reached a volatile cache.
     ///
     /// # Panics
     /// The file system does not know the call.
-    pub fn cut(&mut self, journal: Journal) {
+    pub fn cut(&mut self, journal: Journal) -> Instant {
         self.is_cut = true;
+        let died = Instant::now();
         if let Some(cache) = &self.cache {
             cache.cut();
         }
@@ -176,6 +177,7 @@ impl Disk {
         if let (Err(error), None) = (told, &self.cache) {
             panic!("{error}"); // above a dead device it may have shut down by itself
         }
+        died
     }
 
     /// Unmounts it, after everything that used it has ended.

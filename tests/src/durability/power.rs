@@ -5,7 +5,13 @@
 //! memory, also in files under `/dev/shm` (the tail cache), is gone with the power: the broker sees a memory file system of
 //! its own there, a fresh one after every cut.
 //!
-//! Under SYNC_FLUSH every acknowledged message must be there afterwards. Under ASYNC_FLUSH it must be if it was acknowledged
+//! Under SYNC_FLUSH every acknowledged message must be there afterwards. One kind of round says so only of what was acknowledged before
+//! the device died: XFS above a volatile cache. A power cut ends machine and disk together; here the machine runs on for some
+//! milliseconds above a device that answers every flush with EIO, and in about one of a hundred such moments on a busy machine a write with
+//! `RWF_DSYNC` that needs a journal force is reported as done although no flush succeeded (kernel 6.18; ext4 was never seen to). What is
+//! lost of those acknowledgements is counted as `gone`.
+//!
+//! Under ASYNC_FLUSH it must be if it was acknowledged
 //! [`LOSS_MAX`] before the cut or followed by an orderly stop; newer ones may be gone, from the end of their queue only.
 
 #![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
@@ -225,13 +231,14 @@ impl Rounds {
         thread::sleep(Duration::from_millis(least_ms + self.random.number() % 250));
         let ended = Instant::now();
         let complete;
+        let died;
         if ending == Ending::AfterStop {
             server.stop();
-            self.cut(disk);
+            died = self.cut(disk);
             complete = Instant::now();
             self.totals.after_stop += 1;
         } else {
-            self.cut(disk);
+            died = self.cut(disk);
             complete = Instant::now();
             thread::sleep(Duration::from_millis(self.random.number() % AFTERLIFE_MS));
             server.kill_if_alive();
@@ -241,7 +248,11 @@ impl Rounds {
         self.totals.acknowledged_late +=
             outcome.acknowledged.iter().filter(|one| one.at >= complete).count() as u64;
         self.totals.refused += outcome.refused.len() as u64;
-        let promised = if self.campaign.is_sync || ending == Ending::AfterStop {
+        let promised = if ending == Ending::AfterStop {
+            Promised::Everything
+        } else if self.campaign.is_sync && self.disk_outlives_its_flushes() {
+            Promised::Before(died)
+        } else if self.campaign.is_sync {
             Promised::Everything
         } else {
             Promised::Before(ended.checked_sub(LOSS_MAX).expect("a machine that runs for a second"))
@@ -249,9 +260,14 @@ impl Rounds {
         self.totals.acknowledged += model.add(outcome, promised);
     }
 
-    fn cut(&mut self, disk: &mut Disk) {
-        disk.cut(if self.random.number().is_multiple_of(4) { Journal::Flushed } else { Journal::Lost });
+    /// XFS above a device whose flushes fail from one moment to the next: see the module.
+    fn disk_outlives_its_flushes(&self) -> bool {
+        (self.campaign.file_system, self.campaign.device) == (FileSystem::Xfs, Device::WriteBack)
+    }
+
+    fn cut(&mut self, disk: &mut Disk) -> Instant {
         self.totals.cuts += 1;
+        disk.cut(if self.random.number().is_multiple_of(4) { Journal::Flushed } else { Journal::Lost })
     }
 
     /// A broken promise ends a campaign against our own broker: the image then shows it unspoiled.
