@@ -101,6 +101,8 @@ pub struct Ledger {
     started_at: Monotonic,
     /// The broker has acknowledged something since.
     serves: bool,
+    /// Killed or without power, and not started again: what clients still hear says nothing of the next process.
+    is_down: bool,
     /// Between a power cut and the next start: what clients still hear was under way before.
     without_power: bool,
     /// A power cut has taken messages back (or may have): consumers may have to go back.
@@ -177,6 +179,7 @@ impl Ledger {
             unflushed_from: None,
             started_at: Monotonic(0),
             serves: false,
+            is_down: false,
             without_power: false,
             messages_lost: false,
             violations: Vec::new(),
@@ -229,7 +232,7 @@ impl Ledger {
         now: Monotonic,
     ) {
         self.counts.acknowledged += ids.len() as u64;
-        if now > self.started_at + LATE_ANSWER {
+        if !self.is_down && now > self.started_at + LATE_ANSWER {
             // The broker serves: its recovery is over.
             self.unflushed_from = None;
             self.serves = true;
@@ -341,6 +344,7 @@ impl Ledger {
 
     /// The broker's process was killed.
     pub fn killed(&mut self, now: Monotonic) {
+        self.is_down = true;
         self.doubt_commits(now);
         self.unflushed(now);
     }
@@ -362,6 +366,7 @@ impl Ledger {
 
     /// The broker's host lost its power.
     pub fn power_cut(&mut self, now: Monotonic) {
+        self.is_down = true;
         self.doubt_commits(now);
         if self.lose_unflushed(now) {
             self.without_power = true;
@@ -387,6 +392,7 @@ impl Ledger {
     pub fn started(&mut self, sound: bool, now: Monotonic) {
         self.started_at = now;
         self.serves = false;
+        self.is_down = false;
         self.failed_logs.clear();
         self.counts.lives += 1;
         self.without_power = false;
@@ -574,6 +580,19 @@ mod tests {
                 ledger.violations()
             );
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_under_way_at_a_kill_does_not_show_that_the_next_process_serves() {
+        let second = 1_000_000_000;
+        let mut ledger = ledger(FlushMode::Async);
+        ledger.started(true, Monotonic(second));
+        acknowledge(&mut ledger, 0, 20 * second);
+        ledger.killed(Monotonic(20 * second + 1));
+        acknowledge(&mut ledger, 1, 20 * second + 2);
+        ledger.power_cut(Monotonic(31 * second));
+        ledger.compare(&snapshot(&[]), "after", Monotonic(40 * second));
+        assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
     }
 
     #[test]
