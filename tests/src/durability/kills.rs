@@ -75,7 +75,7 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
         let killed = Instant::now();
         server.kill();
         totals.kills += 1;
-        totals.acknowledged += model.add(load.finish(killed), Promised::Everything);
+        totals.acknowledged += model.add(load.finish(killed), Promised::Everything, None);
         progress.finish(consumer, killed);
     }
     totals.stored = model.stored();

@@ -59,13 +59,16 @@ pub struct Model {
     content: BTreeMap<Queue, Vec<MessageNumber>>,
     /// Acknowledged since then, and whether each must be there.
     promised: Vec<(Acknowledged, bool)>,
+    /// When the newest cut began; for people who look into a fault.
+    cut: Option<Instant>,
     /// Sent since the start, acknowledged or not.
     sent: FxHashSet<MessageNumber>,
 }
 
 impl Model {
-    /// Takes in what a round of load was promised; gives the number of acknowledged messages.
-    pub fn add(&mut self, outcome: Outcome, promised: Promised) -> u64 {
+    /// Takes in what a round of load was promised, and when the cut began; gives the number of acknowledged messages.
+    pub fn add(&mut self, outcome: Outcome, promised: Promised, cut: Option<Instant>) -> u64 {
+        self.cut = cut;
         self.sent.extend(outcome.sent);
         let count = outcome.acknowledged.len() as u64;
         self.promised.extend(outcome.acknowledged.into_iter().map(|one| match promised {
@@ -132,16 +135,20 @@ impl Model {
                 known.extend(found);
             }
         }
-        let newest = self.promised.iter().map(|(promise, _)| promise.at).max();
+        let cut = self.cut;
         for (promise, must_be_there) in self.promised.drain(..) {
             let queue = &self.content[&promise.queue];
             let there = queue.get(usize::try_from(promise.offset).expect("an offset"));
             if there.is_none() && !must_be_there {
                 checked.gone += 1;
             } else if there != Some(&promise.number) {
-                let before = newest.map_or_else(Default::default, |newest| newest.duration_since(promise.at));
+                let side = match cut {
+                    Some(cut) if promise.at >= cut => format!("{:?} after the cut began", promise.at - cut),
+                    Some(cut) => format!("{:?} before the cut", cut - promise.at),
+                    None => "before a kill".to_owned(),
+                };
                 let detail = format!(
-                    "message {} was acknowledged ({before:?} before the newest) at {}/{} offset {}, where the queue of {} messages \
+                    "message {} was acknowledged ({side}) at {}/{} offset {}, where the queue of {} messages \
                      has {there:?}",
                     promise.number,
                     TOPICS[promise.queue.0],

@@ -5,13 +5,7 @@
 //! memory, also in files under `/dev/shm` (the tail cache), is gone with the power: the broker sees a memory file system of
 //! its own there, a fresh one after every cut.
 //!
-//! Under SYNC_FLUSH every acknowledged message must be there afterwards. One kind of round says so only of what was acknowledged before
-//! the device died: XFS above a volatile cache. A power cut ends machine and disk together; here the machine runs on for some
-//! milliseconds above a device that answers every flush with EIO, and in about one of a hundred such moments on a busy machine a write with
-//! `RWF_DSYNC` that needs a journal force is reported as done although no flush succeeded (kernel 6.18; ext4 was never seen to). What is
-//! lost of those acknowledgements is counted as `gone`.
-//!
-//! Under ASYNC_FLUSH it must be if it was acknowledged
+//! Under SYNC_FLUSH every acknowledged message must be there afterwards. Under ASYNC_FLUSH it must be if it was acknowledged
 //! [`LOSS_MAX`] before the cut or followed by an orderly stop; newer ones may be gone, from the end of their queue only.
 
 #![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
@@ -250,19 +244,12 @@ impl Rounds {
         self.totals.refused += outcome.refused.len() as u64;
         let promised = if ending == Ending::AfterStop {
             Promised::Everything
-        } else if self.campaign.is_sync && self.disk_outlives_its_flushes() {
-            Promised::Before(died)
         } else if self.campaign.is_sync {
             Promised::Everything
         } else {
             Promised::Before(ended.checked_sub(LOSS_MAX).expect("a machine that runs for a second"))
         };
-        self.totals.acknowledged += model.add(outcome, promised);
-    }
-
-    /// XFS above a device whose flushes fail from one moment to the next: see the module.
-    fn disk_outlives_its_flushes(&self) -> bool {
-        (self.campaign.file_system, self.campaign.device) == (FileSystem::Xfs, Device::WriteBack)
+        self.totals.acknowledged += model.add(outcome, promised, Some(died));
     }
 
     fn cut(&mut self, disk: &mut Disk) -> Instant {
