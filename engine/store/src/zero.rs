@@ -5,9 +5,6 @@
 //! - the segment being prepared for later, from start to end, while nobody writes to it;
 //! - the running segment, where that was not done (the first one, the one after a restart), a fixed distance ahead.
 //!
-//! Zeros are written durably. Not for their own sake: the file system then has its note that this space is written in its journal before the
-//! log comes, and a log write under SYNC_FLUSH waits for the device only.
-//!
 //! A recycled segment needs none: it was written in its earlier life.
 //!
 //! One write in flight, followed by a pause of four times its duration: at most a fifth of the device. The log never waits for zeros: when
@@ -111,7 +108,7 @@ impl Zeroing {
         self.in_flight = Some(InFlight { segment: segment.start, from, to, since: io.now() });
         let offset = from.since(segment.start);
         let write =
-            FileOp::Write { file: segment.file, offset, data: WriteData::Aligned(data), durable: true };
+            FileOp::Write { file: segment.file, offset, data: WriteData::Aligned(data), durable: false };
         io.file(tokens.of(Kind::Zero, 0), write);
     }
 

@@ -191,7 +191,7 @@ impl Chaos {
             10 => {
                 let most = STALL_MAX.as_millis() as u64;
                 let time = Duration::from_millis(cluster.world.random().between(1, most));
-                cluster.world.stall(cluster.broker, time);
+                cluster.stall_broker(time);
             }
             11 => cluster.restart_name_server(),
             _ => cluster.restart_client(),

@@ -156,6 +156,13 @@ impl Cluster {
         self.world.set_disk_capacity(self.broker_host, DISK_BYTES);
     }
 
+    /// The broker's process gets no turn for so long.
+    pub fn stall_broker(&mut self, time: Duration) {
+        let now = self.world.now();
+        self.shared.ledger().stalled(now, now + time);
+        self.world.stall(self.broker, time);
+    }
+
     /// Lets the next operation of a kind fail on the broker's files whose path contains `part`.
     pub fn fail_once(&mut self, kind: FaultKind, part: &str) {
         self.shared.ledger().disk_trouble(self.world.now());

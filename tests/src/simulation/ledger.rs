@@ -101,6 +101,8 @@ pub struct Ledger {
     started_at: Monotonic,
     /// The broker has acknowledged something since.
     serves: bool,
+    /// When the broker got no turns, in order, without overlaps.
+    stalls: Vec<(Monotonic, Monotonic)>,
     /// Killed or without power, and not started again: what clients still hear says nothing of the next process.
     is_down: bool,
     /// Between a power cut and the next start: what clients still hear was under way before.
@@ -180,6 +182,7 @@ impl Ledger {
             started_at: Monotonic(0),
             serves: false,
             is_down: false,
+            stalls: Vec::new(),
             without_power: false,
             messages_lost: false,
             violations: Vec::new(),
@@ -351,8 +354,34 @@ impl Ledger {
 
     /// The process that flushes died, or could not flush any more.
     fn unflushed(&mut self, since: Monotonic) {
-        let from = self.disk_trouble.map_or(since, |trouble| trouble.min(since)) - self.window;
+        let from = self.disk_trouble.map_or(since, |trouble| trouble.min(since));
+        let from = self.awake_before(from, self.window);
         self.unflushed_from = Some(self.unflushed_from.map_or(from, |known| known.min(from)));
+    }
+
+    /// The broker gets no turn until then. Called in the order of time.
+    pub fn stalled(&mut self, now: Monotonic, until: Monotonic) {
+        match self.stalls.last_mut() {
+            Some((_, end)) if *end >= now => *end = (*end).max(until),
+            _ => self.stalls.push((now, until)),
+        }
+    }
+
+    /// The moment before `at` from which on the broker was awake for so long: a process without turns flushes nothing.
+    fn awake_before(&self, mut at: Monotonic, mut awake: Duration) -> Monotonic {
+        for (from, until) in self.stalls.iter().rev() {
+            let until = (*until).min(at);
+            if until <= *from {
+                continue;
+            }
+            let between = at.since(until);
+            if between >= awake {
+                break;
+            }
+            awake -= between;
+            at = *from;
+        }
+        at - awake
     }
 
     /// What was committed shortly before a crash, or since the disk fails, may be lost.
@@ -593,6 +622,23 @@ mod tests {
         ledger.power_cut(Monotonic(31 * second));
         ledger.compare(&snapshot(&[]), "after", Monotonic(40 * second));
         assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
+    }
+
+    #[test]
+    fn a_broker_without_turns_flushes_nothing() {
+        let mut ledger = ledger(FlushMode::Async);
+        let window = ledger.window.as_nanos() as u64;
+        let at = |windows: u64| Monotonic(windows * window);
+        ledger.stalled(at(10), at(12));
+        ledger.stalled(at(11), at(13));
+        ledger.stalled(at(20), at(21));
+        assert_eq!(ledger.awake_before(at(30), ledger.window), at(29));
+        assert_eq!(ledger.awake_before(at(21), ledger.window), at(19));
+        assert_eq!(ledger.awake_before(at(12), ledger.window), at(9));
+        assert_eq!(
+            ledger.awake_before(Monotonic(13 * window + window / 2), ledger.window),
+            Monotonic(9 * window + window / 2)
+        );
     }
 
     #[test]
