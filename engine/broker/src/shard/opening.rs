@@ -18,7 +18,7 @@ use crate::message::ShardMessage;
 /// An open store.
 pub(crate) struct Opened {
     pub(crate) store: Store,
-    /// Nothing that was ever in its log can be missing: it was closed in order.
+    /// Nothing that was ever acknowledged can be missing in its log.
     pub(crate) is_whole: bool,
 }
 
@@ -76,7 +76,17 @@ async fn open(io: TaskIo, config: &BrokerConfig, me: ShardId, token_owner: u8) -
             "records behind a torn write were dropped; none of them had been acknowledged"
         );
     }
-    Ok(Opened { store, is_whole: report.tail == TailState::Clean })
+    Ok(Opened { store, is_whole: is_whole(&report) })
+}
+
+/// False after a power cut, or a kill of a broker whose tail cache did not outlive it.
+fn is_whole(report: &RecoveryReport) -> bool {
+    match report.tail {
+        TailState::Fresh | TailState::Clean => true,
+        TailState::Killed | TailState::Torn => {
+            matches!(report.tail_cache, TailCacheFound::Used { lost: None, .. })
+        }
+    }
 }
 
 /// What became of the last life's tail cache, and what an ASYNC_FLUSH answer waits for from now on.

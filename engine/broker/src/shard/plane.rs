@@ -250,8 +250,8 @@ impl Plane {
     }
 
     /// Takes offsets as they were persisted. After a power cut some may lie beyond the end of their queue, whose last messages nobody had
-    /// promised to keep: they go back to the end, or their groups would miss what takes the place of those messages. After an orderly end
-    /// whatever was committed counts.
+    /// promised to keep: they go back to the end, or their groups would miss what takes the place of those messages. After an orderly
+    /// end or a kill whatever was committed counts.
     pub(crate) fn load_offsets(&mut self, now: Monotonic, loaded: Vec<QueueOffset>) {
         let mut moved = 0;
         for position in &loaded {
