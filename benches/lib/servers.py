@@ -222,6 +222,13 @@ class System:
             fail(f"rmq-bench against {self.kind} failed:\n{done.stdout}\n{done.stderr}")
         return json.loads(result.read_text())
 
+    def fill(self, topic, gigabytes, size, **options):
+        """Produces until so much is acknowledged: what comes faster than the disk takes it is refused."""
+        left = int(gigabytes * 1e9 / size)
+        while left > 0:
+            result = self.bench("produce", topic=topic, connections=4, in_flight=8, size=size, count=left, warmup=0, duration=3600, **options)
+            left -= result["sent"]["messages"]
+
     def memory(self):
         """Resident bytes of the broker now, the most it ever had, and its open files."""
         lines = pathlib.Path(f"/proc/{self.broker.pid}/status").read_text().splitlines()

@@ -7,7 +7,7 @@
 //! ```
 //! What cannot be read at the start is not overwritten later: the process ends with the reason instead.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -23,7 +23,6 @@ use ringmq_remoting::code::request;
 use ringmq_remoting::command::{Command, SerializeType};
 use ringmq_remoting::encode::{FieldValue, ResponseTo};
 use ringmq_remoting::frame::FrameError;
-use ringmq_transport::limits::LISTEN_AGAIN;
 use ringmq_transport::server::{self, Connections, ServeConnections, ServerOptions};
 use ringmq_transport::{Connection, ListenPatience, OutgoingRequest, OutgoingRequests, Reply};
 
@@ -110,8 +109,6 @@ pub struct Namesrv {
     on_started: Option<OnStarted>,
     listener: Option<ListenerId>,
     patience: ListenPatience,
-    /// An attempt to listen is due.
-    listen_now: Rc<Cell<bool>>,
     stopping: bool,
 }
 
@@ -151,7 +148,6 @@ impl Namesrv {
             on_started: Some(on_started),
             listener: None,
             patience: ListenPatience::default(),
-            listen_now: Rc::default(),
             stopping: false,
             state: State::new(config),
         }
@@ -175,13 +171,8 @@ impl Namesrv {
     fn begin(&mut self, io: &mut dyn Io) {
         let outcome = self.listen(io);
         if let Err(StartError::Listen { address, source }) = &outcome
-            && self.patience.lasts(io.now(), *address, source)
+            && self.patience.try_again(&self.tasks.handle(), *address, source)
         {
-            let (task_io, listen_now) = (self.tasks.handle(), Rc::clone(&self.listen_now));
-            self.tasks.spawn(async move {
-                task_io.sleep(LISTEN_AGAIN).await;
-                listen_now.set(true);
-            });
             self.tasks.run(io);
             return;
         }
@@ -390,10 +381,10 @@ impl Service<NamesrvMessage> for Namesrv {
         let loaded = self.loaded.borrow_mut().take();
         match loaded.map(|loaded| self.take_kv(loaded)) {
             None => {}
-            Some(Ok(())) => self.listen_now.set(true),
+            Some(Ok(())) => self.patience.begin(),
             Some(Err(error)) => self.tell_start(io, Err(error)),
         }
-        if self.listen_now.take() && !self.stopping {
+        if self.patience.take_due() && !self.stopping {
             self.begin(io);
         }
         // What was promised is on disk first.

@@ -45,6 +45,20 @@ pub struct StoreDir {
     pub dir: PathBuf,
 }
 
+/// Which topic.
+#[derive(Debug, Clone, Args)]
+struct OfTopic {
+    /// Of this topic only.
+    #[arg(long = "topic", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl OfTopic {
+    fn takes(&self, topic: &str) -> bool {
+        self.name.as_ref().is_none_or(|name| name == topic)
+    }
+}
+
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {

@@ -1,22 +1,49 @@
 //! Listening where a killed predecessor has not let go yet.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
-use ringmq_reactor::Monotonic;
+use ringmq_reactor::{Monotonic, TaskIo};
 
-use crate::limits::LISTEN_PATIENCE;
+use crate::limits::{LISTEN_AGAIN, LISTEN_PATIENCE};
 
 /// How a start meets a port that is in use. The sockets of a killed process stay open until the kernel has taken down its ring, some
 /// 25 ms after the process has gone: a supervisor that restarts at once must not be told that another server runs.
+///
+/// Owned by the service that listens, on its shard's thread.
 #[derive(Debug, Default)]
 pub struct ListenPatience {
     since: Option<Monotonic>,
+    is_due: Rc<Cell<bool>>,
 }
 
 impl ListenPatience {
-    /// Whether to try again after [`crate::limits::LISTEN_AGAIN`]. `false`: the error is the answer.
-    pub fn lasts(&mut self, now: Monotonic, address: SocketAddr, error: &io::Error) -> bool {
+    /// The first attempt is due.
+    pub fn begin(&self) {
+        self.is_due.set(true);
+    }
+
+    /// Whether an attempt is due; to be asked in every turn, and told once.
+    pub fn take_due(&self) -> bool {
+        self.is_due.take()
+    }
+
+    /// An attempt has failed. `true`: another one will be due after [`LISTEN_AGAIN`]; `false`: the error is the answer.
+    pub fn try_again(&mut self, io: &TaskIo, address: SocketAddr, error: &io::Error) -> bool {
+        let again = self.lasts(io.now(), address, error);
+        if again {
+            let (task_io, is_due) = (io.clone(), Rc::clone(&self.is_due));
+            io.spawn(async move {
+                task_io.sleep(LISTEN_AGAIN).await;
+                is_due.set(true);
+            });
+        }
+        again
+    }
+
+    fn lasts(&mut self, now: Monotonic, address: SocketAddr, error: &io::Error) -> bool {
         if error.kind() != io::ErrorKind::AddrInUse {
             return false;
         }

@@ -5,13 +5,7 @@
 //! memory, also in files under `/dev/shm` (the tail cache), is gone with the power: the broker sees a memory file system of
 //! its own there, a fresh one after every cut.
 //!
-//! Under SYNC_FLUSH every acknowledged message must be there afterwards; on XFS, every one that was acknowledged before the cut began. A real
-//! cut ends machine and disk together. Here the kernel runs on above a file system that shuts down, and on a busy machine XFS was seen, in about
-//! one of a hundred cuts, to report a write with `RWF_DSYNC` as done whose extent the journal then did not have. It fits a flush that
-//! looks whether the file system is shut down, is preempted, and finds its journal entry gone, which it takes for written. ext4
-//! was never seen to do this, and has to keep what was acknowledged afterwards too. What XFS loses of it is counted as `gone`.
-//!
-//! Under ASYNC_FLUSH it must be if it was acknowledged
+//! Under SYNC_FLUSH every acknowledged message must be there afterwards. Under ASYNC_FLUSH it must be if it was acknowledged
 //! [`LOSS_MAX`] before the cut or followed by an orderly stop; newer ones may be gone, from the end of their queue only.
 
 #![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
@@ -248,11 +242,7 @@ impl Rounds {
         self.totals.acknowledged_late +=
             outcome.acknowledged.iter().filter(|one| one.at >= complete).count() as u64;
         self.totals.refused += outcome.refused.len() as u64;
-        let promised = if ending == Ending::AfterStop {
-            Promised::Everything
-        } else if self.campaign.is_sync && self.campaign.file_system == FileSystem::Xfs {
-            Promised::Before(died)
-        } else if self.campaign.is_sync {
+        let promised = if self.campaign.is_sync || ending == Ending::AfterStop {
             Promised::Everything
         } else {
             Promised::Before(ended.checked_sub(LOSS_MAX).expect("a machine that runs for a second"))

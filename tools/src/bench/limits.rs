@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use ringmq_reactor::{
     Block, Context, Event, FileId, FileOp, FileValue, Monotonic, OpenOptions, PAGE_BYTES, ProcessSpec,
-    Service, ShardSpec, Token, WriteData, uring,
+    Service, ShardId, ShardSpec, Token, WriteData, uring,
 };
 
 use super::measure::histogram;
@@ -74,6 +74,15 @@ pub fn run(options: &Limits) -> Result<String, RunError> {
     Ok(text(&writes, &exchanges, loopback, copy))
 }
 
+/// Of the same width.
+fn flushed(durable: bool) -> &'static str {
+    if durable { "flushed  " } else { "unflushed" }
+}
+
+fn comma(index: usize) -> &'static str {
+    if index == 0 { "" } else { "," }
+}
+
 fn text(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -> String {
     let mut out = format!(
         "loopback, one connection: {:.2} GB/s\nmemory copy, one thread: {:.2} GB/s\ndirect writes into a written file:\n",
@@ -86,7 +95,7 @@ fn text(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -
             "  {:>8} B x {:>3} in flight, {}: {:>8.0}/s  {:>7.1} MB/s  p50 {} us  p99 {} us",
             w.shape.bytes,
             w.shape.in_flight,
-            if w.durable { "flushed  " } else { "unflushed" },
+            flushed(w.durable),
             w.per_second,
             w.per_second * w.shape.bytes as f64 / 1e6,
             w.latency_us.value_at_quantile(0.5),
@@ -100,7 +109,7 @@ fn text(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -
             "  {:>3} connections x {:>3} in flight, {}: {:>8.0}/s",
             e.shape.connections,
             e.shape.in_flight,
-            if e.durable { "flushed  " } else { "unflushed" },
+            flushed(e.durable),
             e.per_second
         );
     }
@@ -115,7 +124,7 @@ fn json(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -
         let _ = write!(
             out,
             "{}{{\"bytes\":{},\"in_flight\":{},\"durable\":{},\"per_second\":{:.1},\"p50_us\":{},\"p99_us\":{}}}",
-            if index == 0 { "" } else { "," },
+            comma(index),
             w.shape.bytes,
             w.shape.in_flight,
             w.durable,
@@ -129,7 +138,7 @@ fn json(writes: &[Written], exchanges: &[Exchanged], loopback: f64, copy: f64) -
         let _ = write!(
             out,
             "{}{{\"connections\":{},\"in_flight\":{},\"durable\":{},\"per_second\":{:.1}}}",
-            if index == 0 { "" } else { "," },
+            comma(index),
             e.shape.connections,
             e.shape.in_flight,
             e.durable,
@@ -164,6 +173,15 @@ fn make_file(folder: &Path) -> std::io::Result<Scratch> {
     Ok(scratch)
 }
 
+type MakeService = Box<dyn FnOnce(ShardId) -> Box<dyn Service<()>> + Send>;
+
+/// One shard, on this processor if one is named.
+fn launch(name: &str, cpu: Option<usize>, service: MakeService) -> Result<uring::Process, RunError> {
+    let shard = ShardSpec { name: name.to_owned(), cpu, service };
+    let process = ProcessSpec { name: "limits".to_owned(), shards: vec![shard] };
+    Ok(uring::launch(process, uring::Options::default())?)
+}
+
 fn write(
     path: PathBuf,
     shape: WriteShape,
@@ -188,12 +206,7 @@ fn write(
             report,
         }) as Box<dyn Service<()>>
     };
-    let shard = ShardSpec { name: "writer".to_owned(), cpu, service: Box::new(service) };
-    let process = uring::launch(
-        ProcessSpec { name: "limits".to_owned(), shards: vec![shard] },
-        uring::Options::default(),
-    )?;
-    process.wait()?;
+    launch("writer", cpu, Box::new(service))?.wait()?;
     let (elapsed, latency_us) = reports.recv().map_err(|_| RunError::Nothing)?;
     let per_second = latency_us.len() as f64 / elapsed.as_secs_f64();
     Ok(Written { shape, durable, per_second, latency_us })

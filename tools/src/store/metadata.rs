@@ -1,7 +1,7 @@
 //! The broker's metadata store beside its shards: topics, groups, offsets.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringmq_broker::metadata::{self, Metadata, RecoverError};
 use ringmq_reactor::{FileId, OpenOptions, TaskIo};
@@ -38,6 +38,11 @@ impl Root {
             }
         };
         Ok(Some(Self { io: io.clone(), dir: dir.to_owned(), lock }))
+    }
+
+    /// As [`Root::open`] with the places in `given`; one shard's folder is an error.
+    pub async fn of_broker(io: &TaskIo, places: &[Place], given: &Path) -> Result<Self, StoreToolError> {
+        Self::open(io, places).await?.ok_or_else(|| StoreToolError::NeedsRoot(given.to_owned()))
     }
 
     /// Where the metadata store lies.

@@ -9,7 +9,7 @@ use ringmq_reactor::TaskIo;
 use ringmq_remoting::json::{Style, ToJson, Writer};
 
 use super::metadata::Root;
-use super::{Format, Out, StoreDir, StoreToolError, place};
+use super::{Format, OfTopic, Out, StoreDir, StoreToolError, place};
 
 /// Whose offsets.
 #[derive(Debug, Clone, Args)]
@@ -19,9 +19,8 @@ pub struct Options {
     /// Of this consumer group only.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// In this topic only.
-    #[arg(long, value_name = "NAME")]
-    topic: Option<String>,
+    #[command(flatten)]
+    topic: OfTopic,
     /// How they are printed. JSON: one object a line with group, topic, queueId, offset (the next one to consume), minOffset, maxOffset and
     /// lag; the last three are left out where the log has no such queue.
     #[arg(long, value_enum, default_value = "text")]
@@ -61,9 +60,7 @@ impl ToJson for Standing<'_> {
 
 pub(super) async fn run(io: &TaskIo, options: &Options, out: &mut Out) -> Result<(), StoreToolError> {
     let places = place::shards(io, &options.store.dir).await?;
-    let Some(root) = Root::open(io, &places).await? else {
-        return Err(StoreToolError::NeedsRoot(options.store.dir.clone()));
-    };
+    let root = Root::of_broker(io, &places, &options.store.dir).await?;
     let metadata = root.metadata_or_missing().await;
     let queues = queues(io, &places).await;
     root.close().await;
@@ -78,8 +75,8 @@ pub(super) async fn run(io: &TaskIo, options: &Options, out: &mut Out) -> Result
     }
     for (group, topics) in &metadata.tables.offsets {
         for (topic, offsets) in topics {
-            let wanted = |name: &Option<String>, found: &str| name.as_ref().is_none_or(|name| name == found);
-            if !wanted(&options.group, group) || !wanted(&options.topic, topic) {
+            let is_wanted = options.group.as_ref().is_none_or(|wanted| **wanted == **group);
+            if !is_wanted || !options.topic.takes(topic) {
                 continue;
             }
             for (&queue_id, &offset) in offsets {

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use ringmq_reactor::TaskIo;
 
-use super::{Out, StoreDir, StoreToolError, place};
+use super::{OfTopic, Out, StoreDir, StoreToolError, place};
 use crate::admin::format::local_time;
 
 /// Which queues.
@@ -13,9 +13,8 @@ use crate::admin::format::local_time;
 pub struct Options {
     #[command(flatten)]
     store: StoreDir,
-    /// Of this topic only.
-    #[arg(long, value_name = "NAME")]
-    topic: Option<String>,
+    #[command(flatten)]
+    topic: OfTopic,
 }
 
 pub(super) async fn run(io: &TaskIo, options: &Options, out: &mut Out) -> Result<(), StoreToolError> {
@@ -32,7 +31,7 @@ pub(super) async fn run(io: &TaskIo, options: &Options, out: &mut Out) -> Result
     writeln!(out, "{:<40} {:>6} {:>5} {:>14} {:>14}  Last stored", "#Topic", "#Queue", "Shard", "Min", "Max")
         .map_err(write)?;
     for (queue, shard) in all {
-        if options.topic.as_ref().is_some_and(|topic| **topic != *queue.topic) {
+        if !options.topic.takes(&queue.topic) {
             continue;
         }
         let newest = match queue.newest_store_time {

@@ -8,7 +8,7 @@ use ringmq_store::LogOffset;
 use ringmq_store::inspect::{Inspection, Piece};
 
 use super::record::{BodyForm, Shown};
-use super::{Format, Out, StoreDir, StoreToolError, place};
+use super::{Format, OfTopic, Out, StoreDir, StoreToolError, place};
 
 /// Which records, and how.
 #[derive(Debug, Clone, Args)]
@@ -21,9 +21,8 @@ pub struct Options {
     /// From this log offset on, in each shard.
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     from: u64,
-    /// Of this topic only.
-    #[arg(long, value_name = "NAME")]
-    topic: Option<String>,
+    #[command(flatten)]
+    topic: OfTopic,
     /// Of this queue only.
     #[arg(long, value_name = "N")]
     queue: Option<i32>,
@@ -73,7 +72,7 @@ async fn shard(
                 }
             };
             let wanted = at >= from
-                && options.topic.as_ref().is_none_or(|topic| topic == record.topic())
+                && options.topic.takes(record.topic())
                 && options.queue.is_none_or(|queue| queue == record.queue_id());
             if !wanted || *left == 0 {
                 continue;

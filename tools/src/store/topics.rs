@@ -9,7 +9,7 @@ use ringmq_remoting::body::TopicConfig;
 use ringmq_remoting::json::{Style, Writer};
 
 use super::metadata::Root;
-use super::{Format, Out, StoreDir, StoreToolError, place};
+use super::{Format, OfTopic, Out, StoreDir, StoreToolError, place};
 use crate::admin::format::perm;
 
 /// Which topics.
@@ -17,9 +17,8 @@ use crate::admin::format::perm;
 pub struct Options {
     #[command(flatten)]
     store: StoreDir,
-    /// This topic only.
-    #[arg(long, value_name = "NAME")]
-    topic: Option<String>,
+    #[command(flatten)]
+    topic: OfTopic,
     /// How they are printed. JSON: one object a line, members as in topics.json.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -27,14 +26,11 @@ pub struct Options {
 
 pub(super) async fn run(io: &TaskIo, options: &Options, out: &mut Out) -> Result<(), StoreToolError> {
     let places = place::shards(io, &options.store.dir).await?;
-    let Some(root) = Root::open(io, &places).await? else {
-        return Err(StoreToolError::NeedsRoot(options.store.dir.clone()));
-    };
+    let root = Root::of_broker(io, &places, &options.store.dir).await?;
     let metadata = root.metadata_or_missing().await;
     root.close().await;
     let topics = metadata?.tables.topics;
-    let wanted = |name: &String| options.topic.as_ref().is_none_or(|topic| topic == name);
-    let mut shown = topics.iter().filter(|(name, _)| wanted(name)).map(|(_, config)| &**config);
+    let mut shown = topics.iter().filter(|(name, _)| options.topic.takes(name)).map(|(_, config)| &**config);
     let printed = match options.format {
         Format::Json => {
             shown.try_for_each(|config| writeln!(out, "{}", Writer::text_of(config, Style::Standard)))

@@ -14,7 +14,6 @@ use std::rc::Rc;
 
 use ringmq_reactor::{AcceptTo, Context, ListenerId, ShardId, with_causes};
 use ringmq_transport::ListenPatience;
-use ringmq_transport::limits::LISTEN_AGAIN;
 use tracing::{error, info};
 
 use super::core::Core;
@@ -86,8 +85,6 @@ pub struct Lifecycle {
     arrived: u16,
     listeners: Vec<ListenerId>,
     patience: ListenPatience,
-    /// The next attempt to listen is due.
-    listen_now: Rc<Cell<bool>>,
     stop_asked: bool,
     failure: Option<String>,
     loaded: Rc<RefCell<Option<Result<(), String>>>>,
@@ -108,7 +105,6 @@ impl Lifecycle {
             arrived: 0,
             listeners: Vec::new(),
             patience: ListenPatience::default(),
-            listen_now: Rc::new(Cell::new(true)),
             stop_asked: false,
             failure: None,
             loaded: Rc::default(),
@@ -180,7 +176,10 @@ impl Lifecycle {
 
     fn after_loading(&mut self) -> Option<Phase> {
         match self.loaded.borrow_mut().take()? {
-            Ok(()) => Some(Phase::Starting),
+            Ok(()) => {
+                self.patience.begin();
+                Some(Phase::Starting)
+            }
             Err(cause) => {
                 error!(cause, "the broker cannot start");
                 self.failure = Some(cause);
@@ -196,19 +195,14 @@ impl Lifecycle {
         if self.arrived < self.core.owner.shards() {
             return None;
         }
-        if !self.listen_now.take() {
+        if !self.patience.take_due() {
             return None;
         }
         if let Err((address, error)) = self.listen(io) {
             for listener in self.listeners.drain(..) {
                 io.close_listener(listener);
             }
-            if self.patience.lasts(io.now(), address, &error) {
-                let (task_io, listen_now) = (self.core.io.clone(), Rc::clone(&self.listen_now));
-                self.core.io.spawn(async move {
-                    task_io.sleep(LISTEN_AGAIN).await;
-                    listen_now.set(true);
-                });
+            if self.patience.try_again(&self.core.io, address, &error) {
                 return None;
             }
             self.start_failed(&format!("cannot listen on {address}: {error}"));

@@ -14,7 +14,6 @@ use crate::config::for_tests::StoreScale;
 use crate::config::{BrokerConfig, FlushDiskType};
 use crate::message::ShardMessage;
 
-/// The store, or why there is none, for the operator.
 /// An open store.
 pub(crate) struct Opened {
     pub(crate) store: Store,
@@ -22,6 +21,7 @@ pub(crate) struct Opened {
     pub(crate) is_whole: bool,
 }
 
+/// The store, or why there is none, for the operator.
 type Outcome = Result<Opened, String>;
 
 /// See the module's text.

@@ -254,9 +254,9 @@ impl Plane {
     /// end or a kill whatever was committed counts.
     pub(crate) fn load_offsets(&mut self, now: Monotonic, loaded: Vec<QueueOffset>) {
         let mut moved = 0;
-        for position in &loaded {
+        for position in loaded.iter().filter(|_| !self.store_is_whole) {
             let max = self.store.max_offset(&position.topic, position.queue_id).unwrap_or(0);
-            if !self.store_is_whole && position.offset > max {
+            if position.offset > max {
                 self.offsets.commit(&position.group, &position.topic, position.queue_id, max);
                 moved += 1;
             }

@@ -41,7 +41,7 @@ impl Expected {
         while let Some(found) = reader.next().await? {
             let page = 1 + u32::try_from(number / ENTRIES_PER_PAGE as u64).unwrap_or(u32::MAX);
             let wrong = |what: String| Wrong { page: Some(page), what };
-            let record = LogOffset(run.span().from.0 + u64::from(found.offset));
+            let record = run.span().candidate(&found).offset;
             if last.is_some_and(|last| (found.hash, found.offset) < last) {
                 return Err(wrong(format!("entry {number} is not in order")));
             }
@@ -49,7 +49,7 @@ impl Expected {
             match expected.peek().map_or(Ordering::Greater, |expected| order(expected, &found)) {
                 Ordering::Less => {
                     let entry = expected.next().expect("peeked");
-                    let record = LogOffset(run.span().from.0 + u64::from(entry.offset));
+                    let record = run.span().candidate(&entry).offset;
                     return Err(wrong(format!("a key of the record at log offset {record} is missing")));
                 }
                 Ordering::Greater => {
@@ -70,7 +70,7 @@ impl Expected {
             number += 1;
         }
         if let Some(entry) = expected.next() {
-            let record = LogOffset(run.span().from.0 + u64::from(entry.offset));
+            let record = run.span().candidate(&entry).offset;
             let what = format!("a key of the record at log offset {record} is missing");
             return Err(Wrong { page: None, what });
         }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use ringmq_reactor::{
     AcceptTo, Block, ConnectionId, Context, Event, FileId, FileOp, FileValue, Monotonic, OpenOptions,
-    PAGE_BYTES, ProcessSpec, Service, ShardSpec, Token, WriteData, uring,
+    PAGE_BYTES, Service, Token, WriteData,
 };
 
 use super::super::options::Limits;
 use super::super::run::RunError;
-use super::FILE_BYTES;
+use super::{FILE_BYTES, launch};
 
 /// What a send of rmq-bench has around its body: lengths and a JSON header.
 const REQUEST_OVERHEAD: usize = 350;
@@ -113,16 +113,6 @@ pub(super) fn exchange(
     server.wait()?;
     let per_second = reports.recv().map_err(|_| RunError::Nothing)?;
     Ok(Exchanged { shape, durable, per_second })
-}
-
-type MakeService = Box<dyn FnOnce(ringmq_reactor::ShardId) -> Box<dyn Service<()>> + Send>;
-
-fn launch(name: &str, cpu: Option<usize>, service: MakeService) -> Result<uring::Process, RunError> {
-    let shard = ShardSpec { name: name.to_owned(), cpu, service };
-    Ok(uring::launch(
-        ProcessSpec { name: "limits".to_owned(), shards: vec![shard] },
-        uring::Options::default(),
-    )?)
 }
 
 /// Whole messages of `size` in what has arrived on a connection so far.
