@@ -7,10 +7,16 @@
 //! | `RINGMQ_POWERCUT_SEED` | chooses moments, sizes, queues and losses | 1 |
 //! | `RINGMQ_APACHE_JARS` | for the ignored test: the folder of the Apache broker's jars | |
 
-use ringmq_tests::durability::disk::{Device, FileSystem};
+#![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::thread;
+
+use ringmq_tests::durability::disk::{self, Device, Disk, FileSystem, Journal};
 use ringmq_tests::durability::power::{self, Campaign, Totals};
 use ringmq_tests::durability::{FaultKind, expect_none};
-use ringmq_tests::process::Program;
+use ringmq_tests::process::{Program, fresh_folder, remove_folder};
 
 fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -104,6 +110,38 @@ fn xfs_asynchronous_flush_loses_no_more_than_its_interval() {
 fn a_late_flush_is_found_out() {
     let totals = ours(FileSystem::Ext4, Device::WriteBack, Flush::AsyncCalledSync);
     assert!(totals.faults.iter().any(|fault| fault.kind == FaultKind::Lost), "{totals:?}");
+}
+
+/// What the reactor asks after each flush: see its module `uring::files`.
+#[test]
+fn an_empty_read_tells_whether_a_file_system_lives() {
+    if let Some(what) = disk::missing() {
+        panic!("missing: {what}");
+    }
+    // its mounts end with it
+    let thread = thread::spawn(|| {
+        disk::own_mounts();
+        for file_system in [FileSystem::Ext4, FileSystem::Xfs] {
+            let folder = fresh_folder(&format!("shutdown-{}", file_system.name()));
+            let mut disk = Disk::format(&folder, file_system, Device::WriteThrough);
+            let mut options = File::options();
+            let file = options
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(disk.path().join("file"))
+                .expect("a file");
+            file.write_all_at(b"content", 0).and_then(|()| file.sync_all()).expect("a disk that works");
+            assert_eq!(file.read_at(&mut [], 0).expect("alive"), 0);
+            disk.cut(Journal::Lost);
+            let error = file.read_at(&mut [], 0).expect_err("shut down");
+            assert_eq!(error.raw_os_error(), Some(nix::libc::EIO), "{file_system:?}");
+            drop(file);
+            disk.unmount();
+            remove_folder(&folder);
+        }
+    });
+    thread.join().expect("both file systems");
 }
 
 /// What the same rounds find at the Apache broker. A measurement: it fails only when it could not be made.

@@ -156,6 +156,11 @@ impl Work {
         }
     }
 
+    /// Whether its success says that something is on stable media.
+    pub(super) fn is_flush(&self) -> bool {
+        matches!(self, Self::Write { durable: true, .. } | Self::SyncData)
+    }
+
     /// The next entry. It points into what `self` owns on the heap.
     pub(super) fn entry(&mut self, descriptor: RawFd) -> squeue::Entry {
         let here = types::Fd(libc::AT_FDCWD);
