@@ -25,6 +25,11 @@ pub const OWNER: u8 = 7;
 pub const SHARD: ShardId = ShardId(0);
 const POLL: Token = Token::new(1, 0);
 
+/// How far apart the bits are that a test flips: `sample` in the ordinary run, every one with `RINGMQ_LONG`.
+pub fn bit_step(sample: usize) -> usize {
+    if std::env::var_os("RINGMQ_LONG").is_some() { 1 } else { sample }
+}
+
 /// Something to do with the store, on its shard.
 type Call = Box<dyn FnOnce(&mut Store, &mut dyn Io, &mut Answers) + Send>;
 
