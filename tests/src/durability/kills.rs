@@ -76,7 +76,7 @@ pub fn run(flush_disk_type: &str, rounds: u32, seed: u64) -> Totals {
         server.kill();
         totals.kills += 1;
         totals.acknowledged += model.add(load.finish(killed), Promised::Everything, None);
-        progress.finish(consumer, killed);
+        progress.finish(consumer, killed, killed.checked_sub(progress::LOSS_MAX));
     }
     totals.stored = model.stored();
     totals.commits = progress.commits();

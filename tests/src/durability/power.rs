@@ -18,7 +18,7 @@ use super::cache::Losses;
 use super::disk::{self, Device, Disk, FileSystem, Journal, Memory};
 use super::load::{Effort, Load};
 use super::model::{Model, Promised, Reach};
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use super::{Fault, QUEUES, Random, TOPICS};
 use crate::process::{Broker, Program, fresh_folder, remove_folder, unused_broker_port};
 use crate::wire::Connection;
@@ -221,6 +221,8 @@ impl Rounds {
         let consumer = progress.start(address);
         let load = Load::start(address, effort, self.random.number(), self.round);
         load.await_first();
+        // The disk may have stood still until now, as one that is shared does: what was due meanwhile could not be written.
+        let moves = Instant::now();
         let least_ms = if self.campaign.is_sync { 30 } else { 200 + LOSS_MAX.as_millis() as u64 };
         thread::sleep(Duration::from_millis(least_ms + self.random.number() % 250));
         let ended = Instant::now();
@@ -238,7 +240,11 @@ impl Rounds {
             server.kill_if_alive();
         }
         let outcome = load.finish(ended);
-        progress.finish(consumer, ended);
+        let due = match ending {
+            Ending::AfterStop => Some(ended),
+            _ => ended.checked_sub(progress::LOSS_MAX).filter(|due| moves < *due),
+        };
+        progress.finish(consumer, ended, due);
         self.totals.acknowledged_late +=
             outcome.acknowledged.iter().filter(|one| one.at >= complete).count() as u64;
         self.totals.refused += outcome.refused.len() as u64;

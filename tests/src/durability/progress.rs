@@ -78,9 +78,7 @@ impl Progress {
             let max = model.max_offset(queue);
             let mut note = |detail: String| faults.push(Fault::new(FaultKind::Offset, detail));
             if offset < least {
-                note(format!(
-                    "{queue:?}: offset {least} was committed long before the end, {offset} is left"
-                ));
+                note(format!("{queue:?}: offset {least} was committed and due, {offset} is left"));
             }
             if offset > most {
                 note(format!("{queue:?}: offset {offset}, but never more than {most} was committed"));
@@ -100,16 +98,17 @@ impl Progress {
         Consumer { thread: thread::spawn(move || consume_until_killed(address, resume)) }
     }
 
-    /// Waits for the consumer after the broker was killed; `ended` is when its trouble began.
+    /// Waits for the consumer after the broker was killed. `ended` is when its trouble began; commits acknowledged before `due` must
+    /// have been kept.
     ///
     /// # Panics
     /// A pull or a commit was refused before that.
-    pub fn finish(&mut self, consumer: Consumer, ended: Instant) {
+    pub fn finish(&mut self, consumer: Consumer, ended: Instant, due: Option<Instant>) {
         let consumed = consumer.thread.join().expect("the consumer");
         expect_after(ended, consumed.refused.as_slice());
         self.commits += consumed.commits.len() as u64;
         for commit in consumed.commits {
-            if commit.at + LOSS_MAX < ended {
+            if due.is_some_and(|due| commit.at < due) {
                 let least = self.least.entry(commit.queue).or_insert(0);
                 *least = (*least).max(commit.offset);
             }
