@@ -24,6 +24,7 @@ pub mod clients;
 pub mod core;
 pub mod delay_progress;
 pub mod export;
+mod filters;
 pub mod gather;
 pub mod groups;
 mod housekeeping;

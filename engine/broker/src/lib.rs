@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`config`] | settings, under RocketMQ's keys |
+//! | [`filter`] | which messages a consumer wants: tags, SQL92 expressions |
 //! | [`message`] | what shards tell each other; start and stop handshakes |
 //! | [`metadata`] | topics, groups and offsets on disk |
 //! | [`shard`] | the data shard: connections, send, pull, offsets, delay |
@@ -14,6 +15,7 @@
 
 pub mod config;
 pub mod coordination;
+pub mod filter;
 pub mod message;
 pub mod metadata;
 pub mod process;

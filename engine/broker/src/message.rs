@@ -57,8 +57,8 @@ pub use gather::{
 };
 pub use record::OwnedRecord;
 pub use table::{
-    ConsumeModel, ExpressionKind, Group, GroupChange, OnlineGroup, Perm, QueueOwner, Subscription, Topic,
-    TopicChange,
+    ConsumeModel, ExpressionKind, Group, GroupChange, OnlineGroup, Perm, PropertyFilter, QueueOwner,
+    Subscription, Topic, TopicChange,
 };
 
 /// Token with which the coordination shard asks for the client listeners: data shards see it in `Event::Accepted`.

@@ -9,7 +9,7 @@
 //! | `wire`, `post` | answers; what leaves for other shards |
 //! | `incoming`, `client` | a request; a connection |
 //! | `send`, `put`, `acks`, `properties` | sending, up to the answer |
-//! | `pull`, `filter`, `long_poll` | pulling and waiting |
+//! | `pull`, `long_poll` | pulling and waiting |
 //! | `consumer_offsets`, `offsets` | where groups stand |
 //! | `send_back`, `delay` | retries, dead letters, delayed messages |
 //! | `query`, `by_key`, `gather`, `stats` | questions about one queue; about all |
@@ -21,7 +21,6 @@ mod by_key;
 mod client;
 mod consumer_offsets;
 mod delay;
-mod filter;
 mod gather;
 mod incoming;
 mod long_poll;

@@ -73,7 +73,8 @@ pub use keys::{KEY_FILTER_BITS, KeyError, KeyFind, KeyIndexEnd, KeyKind, KeyLook
 pub use limits::*;
 pub use offset::{LogOffset, PhysicalOffset};
 pub use read::{
-    Boundary, IndexEntry, Lookup, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordRead,
+    Boundary, IndexEntry, Lookup, Read, ReadLimits, ReadResult, ReadStatus, ReadTicket, RecordFilter,
+    RecordRead,
 };
 pub use report::{RecoveryReport, TailCacheFound, TailCacheRefusal, TailCacheUse, TailState};
 pub use retention::{DeleteWhen, MANUAL_ROUNDS, Retention};

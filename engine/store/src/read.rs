@@ -1,9 +1,40 @@
 //! The vocabulary of reading.
 
 use bytes::Bytes;
+use ringmq_remoting::record::RecordView;
 
 use crate::error::ReadError;
+use crate::limits::SCAN_ENTRIES_MAX;
 use crate::offset::PhysicalOffset;
+
+/// Which messages of a queue a reader wants. Asked in two steps: what the index can rule out is never looked at in the log.
+///
+/// A closure over tags codes is a filter that needs the index only.
+pub trait RecordFilter {
+    /// Whether a message with this tags code may be wanted.
+    fn may_want(&self, tags_code: i64) -> bool;
+
+    /// Whether [`RecordFilter::wants`] has the last word. If not, it is not asked.
+    fn looks_at_records(&self) -> bool {
+        false
+    }
+
+    /// Whether this record is wanted. It has been verified if it comes from disk.
+    fn wants(&self, _record: &RecordView<'_>) -> bool {
+        true
+    }
+
+    /// Index entries that one read may look at for it: fewer for filters whose answers are dear.
+    fn entries_max(&self) -> usize {
+        SCAN_ENTRIES_MAX
+    }
+}
+
+impl<F: Fn(i64) -> bool> RecordFilter for F {
+    fn may_want(&self, tags_code: i64) -> bool {
+        self(tags_code)
+    }
+}
 
 /// When a batch is full. The first matching message is always returned, whatever its size. Defaults as RocketMQ's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,7 +74,6 @@ const fn refuse(key: &'static str, shown: &'static str, why: &'static str) -> Ot
 const NO_TRANSACTIONS: &str = "transactions are not built yet, half messages are refused";
 const NO_TIMER: &str = "arbitrary delays are not built yet, messages that ask for them are refused";
 const NO_POP: &str = "pop consumption is not built yet, its requests are answered \"not supported\"";
-const NO_SQL: &str = "SQL92 filters are not built yet, consumers that ask for them are refused";
 const NO_REPLICATION: &str = "replication is not built yet, there are no slaves";
 const NO_METRICS: &str = "the metrics endpoint is not built yet";
 const NO_ACCESS_CONTROL: &str =
@@ -200,12 +199,10 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     idle("deleteConsumeQueueFilesInterval", "100"),
     idle("destroyMapedFileIntervalForcibly", "120000"),
     idle("redeleteHangedFileInterval", "120000"),
-    // Filters.
-    warn("enablePropertyFilter", "false", NO_SQL),
-    warn("enableCalcFilterBitMap", "false", NO_SQL),
-    warn("expectConsumerNumUseFilter", "32", NO_SQL),
-    warn("maxErrorRateOfBloomFilter", "20", NO_SQL),
-    warn("filterSupportRetry", "false", NO_SQL),
+    // Filters: what the bit map spares the reference, reading records, costs little here.
+    idle("enableCalcFilterBitMap", "false"),
+    idle("expectConsumerNumUseFilter", "32"),
+    idle("maxErrorRateOfBloomFilter", "20"),
     // Transactions.
     warn("rejectTransactionMessage", "true", NO_TRANSACTIONS),
     warn("transactionTimeOut", "6000", NO_TRANSACTIONS),

@@ -163,6 +163,10 @@ settings! { host;
     lite_pull_message_enable: bool = "litePullMessageEnable", Live, true;
     /// Pulls that carry no subscription of a push consumer are refused.
     reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", Live, false;
+    /// Consumers may filter by SQL92 expressions on properties.
+    enable_property_filter: bool = "enablePropertyFilter", Live, false;
+    /// An expression on a retry topic stands for the group's expressions for the topics that its messages came from.
+    filter_support_retry: bool = "filterSupportRetry", Live, false;
     /// Messages per pull from memory.
     max_transfer_count_in_memory: u32 = "maxTransferCountOnMessageInMemory", Live, 32;
     /// Bytes per pull from memory.

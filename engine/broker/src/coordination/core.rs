@@ -16,6 +16,7 @@ use ringmq_remoting::encode::{FieldValue, ResponseTo, write_response};
 
 use super::clients::ClientRegistry;
 use super::export::Exporter;
+use super::filters::FilterTable;
 use super::gather::Questions;
 use super::groups::GroupTable;
 use super::locks::QueueLocks;
@@ -55,6 +56,8 @@ pub struct Core {
     pub groups: RefCell<GroupTable>,
     /// Who is connected.
     pub clients: RefCell<ClientRegistry>,
+    /// Their expressions, compiled.
+    pub filters: RefCell<FilterTable>,
     /// Orderly consumers' locks.
     pub locks: RefCell<QueueLocks>,
     /// Consumer offsets and delay progress, as they are (to be) persisted.
@@ -96,6 +99,7 @@ impl Core {
             topics: RefCell::new(TopicTable::new()),
             groups: RefCell::new(GroupTable::new()),
             clients: RefCell::default(),
+            filters: RefCell::default(),
             locks: RefCell::default(),
             offsets: RefCell::default(),
             notices: RefCell::default(),

@@ -38,6 +38,7 @@ async fn scan(core: Rc<Core>) {
             requests::left(&core, &group);
         }
         core.locks.borrow_mut().expire(now_ms);
+        core.filters.borrow_mut().expire(now_ms);
         if core.mornings.borrow().is_due(now_ms)
             && let Ok(shards) = requests::shard_runtimes(&core).await
         {

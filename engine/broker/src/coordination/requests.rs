@@ -130,7 +130,7 @@ pub fn dispatch(core: &Rc<Core>, request: Request) -> Outcome {
         code::HEART_BEAT => clients::heartbeat(core, &request),
         code::UNREGISTER_CLIENT => clients::unregister(core, &request).into(),
         code::GET_CONSUMER_LIST_BY_GROUP => clients::consumer_list(core, &request).into(),
-        code::CHECK_CLIENT_CONFIG => clients::check_config(&request).into(),
+        code::CHECK_CLIENT_CONFIG => clients::check_config(core, &request).into(),
         code::GET_CONSUMER_CONNECTION_LIST => clients::consumer_connections(core, &request).into(),
         code::GET_PRODUCER_CONNECTION_LIST => clients::producer_connections(core, &request).into(),
         code::GET_ALL_PRODUCER_INFO => clients::all_producers(core).into(),

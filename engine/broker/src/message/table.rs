@@ -5,6 +5,8 @@ use std::sync::Arc;
 use ringmq_reactor::ShardId;
 use rustc_hash::FxHashMap;
 
+use crate::filter::Expression;
+
 /// Which data shard owns a queue.
 ///
 /// Depends on nothing but names and the number of shards, which is fixed when a store is made.
@@ -152,6 +154,17 @@ pub struct Subscription {
     pub expression: ExpressionKind,
     /// Java hash codes of the wanted tags; empty: all messages.
     pub tag_codes: Box<[i32]>,
+    /// What was made of an expression on properties. It has a version of its own; `None`: it could not be compiled.
+    pub filter: Option<PropertyFilter>,
+}
+
+/// A compiled expression of a group for a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PropertyFilter {
+    /// Version of the newest subscription with this expression, ms.
+    pub version: i64,
+    /// Compiled once, for all shards.
+    pub expression: Arc<Expression>,
 }
 
 /// Language of a subscription's expression.

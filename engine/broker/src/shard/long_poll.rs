@@ -2,10 +2,14 @@
 //!
 //! A held pull is found by its queue when a message arrives, by its deadline, and by its connection when that ends.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringmq_reactor::{ConnectionId, Monotonic, ShardId};
+use ringmq_remoting::record::RecordView;
+use ringmq_store::{Arrival, RecordFilter};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
@@ -61,19 +65,23 @@ impl HeldPulls {
         self.by_deadline.insert((deadline, id));
     }
 
-    /// A message arrived: moves the pulls that want it into `woken` (appended).
+    /// A message arrived: moves the pulls that want it into `woken` (appended). `record` gives the message, once, if a filter has to
+    /// look at it; if it cannot, such pulls are woken to look for themselves.
     pub(crate) fn wake(
         &mut self,
-        topic: &str,
-        queue_id: i32,
-        queue_offset: i64,
-        tags_code: i64,
+        arrival: &Arrival,
+        record: impl FnOnce() -> Option<Bytes>,
         woken: &mut Vec<Pull>,
     ) {
-        let Some(waiting) = self.by_queue.get(topic).and_then(|queues| queues.get(&queue_id)) else { return };
+        let queues = self.by_queue.get(&arrival.topic);
+        let Some(waiting) = queues.and_then(|queues| queues.get(&arrival.queue_id)) else { return };
+        let bytes = LazyCell::new(record);
+        let view = LazyCell::new(|| RecordView::parse(bytes.as_ref()?).ok());
         let wants = |id: &usize| {
-            let pull = &self.held[*id].pull;
-            pull.offset <= queue_offset && pull.filter.matches(tags_code)
+            let Pull { offset, filter, .. } = &self.held[*id].pull;
+            *offset <= arrival.queue_offset
+                && filter.may_want(arrival.tags_code)
+                && (!filter.looks_at_records() || view.as_ref().is_none_or(|record| filter.wants(record)))
         };
         let ids: Vec<usize> = waiting.iter().copied().filter(wants).collect();
         woken.extend(ids.into_iter().map(|id| self.remove(id)));
@@ -135,16 +143,54 @@ fn remove_from<K: std::hash::Hash + Eq>(lists: &mut FxHashMap<K, Vec<usize>>, ke
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::TagFilter;
-    use super::*;
-    use ringmq_remoting::record::tags_code;
+    use ringmq_remoting::record::{RecordDraft, tags_code};
 
-    fn pull(connection: u32, queue_id: i32, offset: i64, expression: &str) -> Pull {
+    use super::*;
+    use crate::filter::{Expression, MessageFilter, TagFilter};
+
+    fn pull(connection: u32, queue_id: i32, offset: i64, filter: MessageFilter) -> Pull {
         let mut pull = Pull::for_tests(connection);
         pull.queue_id = queue_id;
         pull.offset = offset;
-        pull.filter = TagFilter::parse(expression).expect("expression");
+        pull.filter = filter;
         pull
+    }
+
+    fn tags(expression: &str) -> MessageFilter {
+        MessageFilter::Tags(TagFilter::parse(expression).expect("expression"))
+    }
+
+    fn properties(expression: &str) -> MessageFilter {
+        MessageFilter::Properties(Arc::new(Expression::compile(expression).expect("expression")))
+    }
+
+    fn arrival(queue_offset: i64, tag: &str) -> Arrival {
+        let tags_code = tags_code(tag);
+        Arrival { topic: Arc::from("T"), queue_id: 0, queue_offset, tags_code, store_timestamp: 0 }
+    }
+
+    fn record(text: &str) -> Bytes {
+        let host = "192.0.2.1:1".parse().expect("address");
+        let draft = RecordDraft {
+            topic: "T",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"body",
+            properties: text,
+        };
+        let mut bytes = vec![0; draft.encoded_bytes()];
+        draft.encode(&mut bytes, 0, 0, 0);
+        bytes.into()
+    }
+
+    fn nobody_looks() -> Option<Bytes> {
+        panic!("a tag filter needs no record")
     }
 
     fn connections(pulls: &[Pull]) -> Vec<u32> {
@@ -154,24 +200,39 @@ mod tests {
     #[test]
     fn a_message_wakes_who_wants_it() {
         let mut held = HeldPulls::default();
-        held.hold(pull(1, 0, 5, "*"), Monotonic(100));
-        held.hold(pull(2, 0, 5, "TagB"), Monotonic(100));
-        held.hold(pull(3, 1, 5, "*"), Monotonic(100));
-        held.hold(pull(4, 0, 6, "*"), Monotonic(100));
+        held.hold(pull(1, 0, 5, tags("*")), Monotonic(100));
+        held.hold(pull(2, 0, 5, tags("TagB")), Monotonic(100));
+        held.hold(pull(3, 1, 5, tags("*")), Monotonic(100));
+        held.hold(pull(4, 0, 6, tags("*")), Monotonic(100));
         let mut woken = Vec::new();
-        held.wake("T", 0, 5, tags_code("TagA"), &mut woken);
+        held.wake(&arrival(5, "TagA"), nobody_looks, &mut woken);
         assert_eq!(connections(&woken), [1]);
-        held.wake("T", 0, 6, tags_code("TagB"), &mut woken);
+        held.wake(&arrival(6, "TagB"), nobody_looks, &mut woken);
         assert_eq!(connections(&woken), [1, 2, 4]);
         assert_eq!(held.len(), 1);
     }
 
     #[test]
+    fn filters_on_properties_look_at_the_message() {
+        let mut held = HeldPulls::default();
+        held.hold(pull(1, 0, 5, properties("k = 1")), Monotonic(100));
+        held.hold(pull(2, 0, 5, properties("k = 2")), Monotonic(100));
+        held.hold(pull(3, 0, 6, properties("k = 1")), Monotonic(100));
+        let mut woken = Vec::new();
+        held.wake(&arrival(5, "TagA"), || Some(record("k\u{1}1\u{2}")), &mut woken);
+        assert_eq!(connections(&woken), [1]);
+        held.wake(&arrival(6, "TagA"), || Some(record("k\u{1}3\u{2}")), &mut woken);
+        assert_eq!(connections(&woken), [1], "those that do not match stay held");
+        held.wake(&arrival(7, "TagA"), || None, &mut woken);
+        assert_eq!(connections(&woken), [1, 2, 3], "no record at hand: they look for themselves");
+    }
+
+    #[test]
     fn deadlines_and_closed_connections_end_the_wait() {
         let mut held = HeldPulls::default();
-        held.hold(pull(1, 0, 0, "*"), Monotonic(30));
-        held.hold(pull(2, 0, 0, "*"), Monotonic(10));
-        held.hold(pull(2, 1, 0, "*"), Monotonic(20));
+        held.hold(pull(1, 0, 0, tags("*")), Monotonic(30));
+        held.hold(pull(2, 0, 0, tags("*")), Monotonic(10));
+        held.hold(pull(2, 1, 0, tags("*")), Monotonic(20));
         assert_eq!(held.next_deadline(), Some(Monotonic(10)));
         let mut due = Vec::new();
         held.take_due(Monotonic(10), &mut due);

@@ -38,6 +38,7 @@ use super::stats::Stats;
 use super::tables::Tables;
 use super::wire::{Caller, OVERLOAD, Wire};
 use crate::config::{BrokerConfig, FlushDiskType};
+use crate::filter::ExpressionCache;
 use crate::message::{Ensure, QueueOffset, QueueOwner, ShardMessage};
 
 /// Delays are counted by the wall clock, alarms are not: look at least this often while something is parked.
@@ -71,6 +72,7 @@ pub(crate) struct Plane {
     pub(crate) acks: Acks,
     pub(crate) held: HeldPulls,
     pub(crate) cold: FxHashMap<ReadTicket, Cold>,
+    pub(crate) expressions: ExpressionCache,
     pub(crate) delay: Delay,
     pub(crate) stats: Stats,
     pub(crate) stamp: Stamp,
@@ -110,6 +112,7 @@ impl Plane {
             acks: Acks::default(),
             held: HeldPulls::default(),
             cold: FxHashMap::default(),
+            expressions: ExpressionCache::default(),
             delay: Delay::new(&config.message_delay_level),
             stats: Stats::new(io.now()),
             stamp: Stamp::new(&config),
@@ -235,8 +238,9 @@ impl Plane {
         self.store.take_arrivals(&mut arrivals);
         for arrival in arrivals.drain(..) {
             self.delay.arrived(&arrival);
-            let Arrival { topic, queue_id, queue_offset, tags_code, .. } = &arrival;
-            self.held.wake(topic, *queue_id, *queue_offset, *tags_code, &mut woken);
+            let Arrival { topic, queue_id, queue_offset, .. } = &arrival;
+            let record = || self.store.fresh_record(topic, *queue_id, *queue_offset);
+            self.held.wake(&arrival, record, &mut woken);
         }
         if self.draining {
             self.held.take_all(&mut woken);

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringmq_remoting::FieldValue;
+use ringmq_remoting::body::{EXPRESSION_SQL92, EXPRESSION_TAG};
 use ringmq_remoting::code::{request, response};
 use ringmq_remoting::request::{PullHeader, pull_flag};
 use ringmq_store::{Read, ReadError, ReadLimits, ReadResult, ReadStatus};
+use rustc_hash::FxHashMap;
 
-use super::filter::TagFilter;
 use super::incoming::Incoming;
 use super::plane::{Cold, Plane, Served};
 use super::tables::{GroupEntry, TopicEntry};
 use super::wire::{Answer, Caller, OVERLOAD, Wire};
-use crate::message::{ConsumeModel, Ensure, ExpressionKind, Perm};
+use crate::coordination::names::RETRY_PREFIX;
+use crate::filter::{MessageFilter, TagFilter};
+use crate::message::{ConsumeModel, Ensure, ExpressionKind, OnlineGroup, Perm};
 
 /// A pull that passed all checks: to be read, now or later.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub(crate) struct Pull {
     pub(crate) topic: Arc<str>,
     pub(crate) queue_id: i32,
     pub(crate) offset: i64,
-    pub(crate) filter: TagFilter,
+    pub(crate) filter: MessageFilter,
     max_messages: usize,
     /// How long it may wait at the end of the queue; `None`: it has waited, or must not.
     hold: Option<Duration>,
@@ -97,7 +100,9 @@ impl Plane {
         Perm(i32::try_from(self.config.broker_permission).unwrap_or(0)).readable()
     }
 
-    fn check_pull(&self, header: &PullHeader<'_>, incoming: &Incoming<'_>) -> Result<Pull, Refusal> {
+    fn check_pull(&mut self, header: &PullHeader<'_>, incoming: &Incoming<'_>) -> Result<Pull, Refusal> {
+        let has_subscription = header.sys_flag & pull_flag::SUBSCRIPTION != 0;
+        let asked_for = has_subscription.then(|| self.filter_of_request(header));
         let config = &self.config;
         let broker = self.address.ip();
         if !self.broker_readable() {
@@ -111,11 +116,9 @@ impl Plane {
         }
         let group = self.readable_group(&header.consumer_group)?;
         let topic = self.readable_topic(header, incoming)?;
-        let has_subscription = header.sys_flag & pull_flag::SUBSCRIPTION != 0;
-        let filter = if has_subscription {
-            filter_of_request(header)?
-        } else {
-            self.filter_of_heartbeats(header, group)?
+        let filter = match asked_for {
+            Some(filter) => filter?,
+            None => self.filter_of_heartbeats(header, group)?,
         };
         if config.reject_pull_consumer_enable && self.tables.online(&header.consumer_group).is_none() {
             return Err(Refusal::new(
@@ -181,7 +184,7 @@ impl Plane {
         &self,
         header: &PullHeader<'_>,
         group: &GroupEntry,
-    ) -> Result<TagFilter, Refusal> {
+    ) -> Result<MessageFilter, Refusal> {
         let (name, topic) = (&header.consumer_group, &header.topic);
         let not_exist =
             || Refusal::new(response::SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist");
@@ -203,10 +206,63 @@ impl Plane {
                 "the consumer's subscription not latest",
             ));
         }
-        match subscription.expression {
-            ExpressionKind::Tag => Ok(TagFilter::new(subscription.tag_codes.clone())),
-            ExpressionKind::Properties => Err(no_sql()),
+        if subscription.expression == ExpressionKind::Tag {
+            return Ok(MessageFilter::Tags(TagFilter::new(subscription.tag_codes.clone())));
         }
+        let filter = subscription.filter.as_ref().ok_or_else(|| {
+            let remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
+            Refusal::new(response::FILTER_DATA_NOT_EXIST, remark)
+        })?;
+        if filter.version < header.sub_version {
+            let remark = "the consumer's consumer filter data not latest";
+            return Err(Refusal::new(response::FILTER_DATA_NOT_LATEST, remark));
+        }
+        self.check_property_filter(EXPRESSION_SQL92)?;
+        Ok(self
+            .filter_of_origin(header)
+            .unwrap_or_else(|| MessageFilter::Properties(Arc::clone(&filter.expression))))
+    }
+
+    /// The subscription that came with the request. Unlike the reference, which then gives out every message, an expression that
+    /// does not compile is refused.
+    fn filter_of_request(&mut self, header: &PullHeader<'_>) -> Result<MessageFilter, Refusal> {
+        let failed =
+            || Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+        let text = header.subscription.as_deref().unwrap_or_default();
+        let kind = header.expression_type.as_deref().filter(|kind| !matches!(*kind, "" | EXPRESSION_TAG));
+        let Some(kind) = kind else {
+            return TagFilter::parse(text).map(MessageFilter::Tags).ok_or_else(failed);
+        };
+        if text.is_empty() {
+            return Err(failed());
+        }
+        self.check_property_filter(kind)?;
+        if kind != EXPRESSION_SQL92 {
+            return Err(failed());
+        }
+        let expression = self.expressions.compile(text).map_err(|error| {
+            let remark = format!("parse the consumer's subscription failed: {error}");
+            Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, remark)
+        })?;
+        Ok(self.filter_of_origin(header).unwrap_or(MessageFilter::Properties(expression)))
+    }
+
+    fn check_property_filter(&self, kind: &str) -> Result<(), Refusal> {
+        if self.config.enable_property_filter {
+            return Ok(());
+        }
+        let remark = format!("The broker does not support consumer to filter message by {kind}");
+        Err(Refusal::new(response::SYSTEM_ERROR, remark))
+    }
+
+    /// What takes the place of an expression for a retry topic.
+    fn filter_of_origin(&self, header: &PullHeader<'_>) -> Option<MessageFilter> {
+        if !self.config.filter_support_retry || !header.topic.starts_with(RETRY_PREFIX) {
+            return None;
+        }
+        let nothing = || OnlineGroup { model: ConsumeModel::Clustering, subscriptions: FxHashMap::default() };
+        let group = self.tables.online(&header.consumer_group).cloned();
+        Some(MessageFilter::ByOrigin(group.unwrap_or_else(|| Arc::new(nothing()))))
     }
 
     fn hold_time(&self, header: &PullHeader<'_>) -> Option<Duration> {
@@ -231,8 +287,7 @@ impl Plane {
             disk_messages_max: config.max_transfer_count_in_disk as usize,
             disk_bytes_max: config.max_transfer_bytes_in_disk as usize,
         };
-        let matches = |code| pull.filter.matches(code);
-        match self.store.read(wire.io, &pull.topic, pull.queue_id, pull.offset, limits, &matches) {
+        match self.store.read(wire.io, &pull.topic, pull.queue_id, pull.offset, limits, &pull.filter) {
             Read::Ready(result) => {
                 let code = code_of(result.status, pull.offset);
                 if code == response::PULL_NOT_FOUND
@@ -302,20 +357,6 @@ impl Plane {
     }
 }
 
-fn no_sql() -> Refusal {
-    Refusal::new(response::SYSTEM_ERROR, "The broker does not support consumer to filter message by SQL92")
-}
-
-fn filter_of_request(header: &PullHeader<'_>) -> Result<TagFilter, Refusal> {
-    if header.expression_type.as_deref().is_some_and(|kind| !kind.is_empty() && kind != "TAG") {
-        return Err(no_sql());
-    }
-    let expression = header.subscription.as_deref().unwrap_or_default();
-    TagFilter::parse(expression).ok_or_else(|| {
-        Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed")
-    })
-}
-
 /// The response code for a read status at `offset`.
 fn code_of(status: ReadStatus, offset: i64) -> i32 {
     match status {
@@ -349,7 +390,7 @@ impl Pull {
             topic: Arc::from("T"),
             queue_id: 0,
             offset: 0,
-            filter: TagFilter::default(),
+            filter: MessageFilter::default(),
             max_messages: 32,
             hold: None,
             group_sys_flag: 0,

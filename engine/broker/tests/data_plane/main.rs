@@ -5,6 +5,7 @@ mod by_key;
 mod client;
 mod delay;
 mod faults;
+mod filters;
 mod refusals;
 mod restart;
 mod retention;

@@ -11,7 +11,7 @@ use crate::index::reader::Unanswered;
 use crate::index::{Entry, QueueSlot};
 use crate::limits::{READ_AHEAD_BLOCKS, READ_BYTES_MAX, RECORD_BYTES_MIN, SCAN_ENTRIES_MAX};
 use crate::offset::{LogOffset, PhysicalOffset};
-use crate::read::{Read, ReadLimits, ReadResult, ReadStatus, RecordRead};
+use crate::read::{Read, ReadLimits, ReadResult, ReadStatus, RecordFilter, RecordRead};
 use crate::tail::WindowIndex;
 
 /// Whether one more message of `bytes` would exceed the limits. The first one never does.
@@ -56,16 +56,18 @@ struct Gathered {
 /// What became of one entry.
 enum Added {
     Yes,
+    Unwanted,
     Missing(Vec<BlockKey>),
     Failed(ReadError),
     Gone,
 }
 
 impl Store {
-    /// Reads messages of a queue from `offset` whose tags code passes `filter`, with RocketMQ's statuses and batch-end rule. Fresh
+    /// Reads messages of a queue from `offset` that pass `filter`, with RocketMQ's statuses and batch-end rule. Fresh
     /// messages come from the tail cache at once; older ones may have to wait for the disk.
     ///
-    /// If a later message needs the disk, the ones before it are answered without it and its block is asked for.
+    /// If a later message needs the disk, the ones before it are answered without it and its block is asked for. So are records that a
+    /// filter looked at in vain: going on behind them, no record is read twice, however little the cache holds.
     pub fn read(
         &mut self,
         io: &mut dyn Io,
@@ -73,7 +75,7 @@ impl Store {
         queue_id: i32,
         offset: i64,
         limits: ReadLimits,
-        filter: &dyn Fn(i64) -> bool,
+        filter: &dyn RecordFilter,
     ) -> Read {
         let Some(slot) = self.index.find(topic, queue_id) else {
             return Read::Ready(ReadResult::empty(ReadStatus::NoMatchedLogicQueue, 0, 0, 0));
@@ -103,9 +105,11 @@ impl Store {
         offset: i64,
         max: i64,
         limits: &ReadLimits,
-        filter: &dyn Fn(i64) -> bool,
+        filter: &dyn RecordFilter,
     ) -> Read {
-        let window = i64::try_from(limits.messages_max.max(SCAN_ENTRIES_MAX)).unwrap_or(i64::MAX);
+        let window = limits.messages_max.max(SCAN_ENTRIES_MAX);
+        let window = if filter.looks_at_records() { window.min(filter.entries_max().max(1)) } else { window };
+        let window = i64::try_from(window).unwrap_or(i64::MAX);
         let scan_end = max.min(offset.saturating_add(window));
         let mut gathered = Gathered::default();
         let mut next = offset;
@@ -118,13 +122,13 @@ impl Store {
                     break;
                 }
             };
-            if filter(entry.tags_code) {
+            if filter.may_want(entry.tags_code) {
                 let in_memory = self.acknowledged.since(entry.offset) <= self.config.in_memory_bytes;
                 if is_full(limits, in_memory, gathered.count, gathered.bytes, entry.bytes as usize) {
                     break;
                 }
-                match self.add(&mut gathered, &entry) {
-                    Added::Yes => {}
+                match self.add(&mut gathered, &entry, filter) {
+                    Added::Yes | Added::Unwanted => {}
                     other => {
                         stopped = Some(other);
                         break;
@@ -142,6 +146,9 @@ impl Store {
         if gathered.count == 0 {
             match stopped {
                 None => {}
+                Some(Added::Missing(_)) if next > offset && filter.looks_at_records() => {
+                    self.read_ahead(io, slot, next);
+                }
                 Some(Added::Missing(keys)) => {
                     let asked = self.cold.request(io, self.tokens, &self.segments, self.written, &keys);
                     return asked.map_or_else(Read::Failed, Read::Wait);
@@ -184,43 +191,62 @@ impl Store {
         Read::Ready(ReadResult::empty(ReadStatus::MessageWasRemoving, next, min, max))
     }
 
-    fn add(&mut self, gathered: &mut Gathered, entry: &Entry) -> Added {
+    fn add(&mut self, gathered: &mut Gathered, entry: &Entry, filter: &dyn RecordFilter) -> Added {
         let (from, to) = (entry.offset, entry.end());
-        let place = if from >= self.tail.oldest() {
+        let (place, bytes) = if from >= self.tail.oldest() {
             let window =
                 self.tail.locate(from).expect("the tail cache holds everything from its oldest record on");
-            Place::Tail(window)
+            let bytes = filter.looks_at_records().then(|| self.tail.slice(window, from, to));
+            (Some(Place::Tail(window)), bytes)
         } else {
-            match self.cold.fetch(&self.segments, from, to) {
-                Fetch::Block(key, bytes) => match self.verify(&bytes, entry) {
-                    Ok(()) => Place::Cold(key),
-                    Err(error) => return Added::Failed(error),
-                },
-                Fetch::Copied(bytes) => {
-                    if let Err(error) = self.verify(&bytes, entry) {
-                        return Added::Failed(error);
-                    }
-                    gathered.end_run(self);
-                    gathered.records.push(bytes);
-                    gathered.count += 1;
-                    gathered.bytes += entry.bytes as usize;
-                    return Added::Yes;
-                }
+            let (place, bytes) = match self.cold.fetch(&self.segments, from, to) {
+                Fetch::Block(key, bytes) => (Some(Place::Cold(key)), bytes),
+                Fetch::Copied(bytes) => (None, bytes),
                 Fetch::Missing(keys) => return Added::Missing(keys),
                 Fetch::Failed(error) => return Added::Failed(error),
                 Fetch::Gone => return Added::Gone,
+            };
+            // Also of a record that will not be wanted: one damaged in its properties must not be passed over in silence.
+            if let Err(error) = self.verify(&bytes, entry) {
+                return Added::Failed(error);
             }
+            (place, Some(bytes))
         };
+        if filter.looks_at_records() {
+            match RecordView::parse(bytes.as_deref().unwrap_or_default()) {
+                Ok(record) if filter.wants(&record) => {}
+                Ok(_) => return Added::Unwanted,
+                Err(source) => {
+                    let at = PhysicalOffset::new(self.shard, from);
+                    return Added::Failed(ReadError::Damaged { at, source });
+                }
+            }
+        }
         gathered.count += 1;
         gathered.bytes += entry.bytes as usize;
-        match &mut gathered.run {
-            Some(run) if run.place == place && run.to == from => run.to = to,
-            _ => {
+        match place {
+            Some(place) => gathered.extend_run(self, place, from, to),
+            None => {
                 gathered.end_run(self);
-                gathered.run = Some(Run { place, from, to });
+                gathered.records.extend(bytes);
             }
         }
         Added::Yes
+    }
+
+    /// The visible record at that place of a queue, if the tail cache holds it.
+    pub fn fresh_record(&mut self, topic: &str, queue_id: i32, queue_offset: i64) -> Option<Bytes> {
+        let slot = self.index.find(topic, queue_id)?;
+        let queue = self.index.queue(slot);
+        if !(queue.min_offset()..queue.max_offset()).contains(&queue_offset) {
+            return None;
+        }
+        let entry = self.reader.entry(&self.index, slot, queue_offset).ok()?;
+        if entry.offset < self.tail.oldest() {
+            return None;
+        }
+        let window = self.tail.locate(entry.offset)?;
+        Some(self.tail.slice(window, entry.offset, entry.end()))
     }
 
     /// What came from disk must be the very record that was stored: every byte of it, its own position included.
@@ -322,6 +348,16 @@ impl Store {
 }
 
 impl Gathered {
+    fn extend_run(&mut self, store: &Store, place: Place, from: LogOffset, to: LogOffset) {
+        match &mut self.run {
+            Some(run) if run.place == place && run.to == from => run.to = to,
+            _ => {
+                self.end_run(store);
+                self.run = Some(Run { place, from, to });
+            }
+        }
+    }
+
     fn end_run(&mut self, store: &Store) {
         let Some(run) = self.run.take() else { return };
         self.records.push(match run.place {

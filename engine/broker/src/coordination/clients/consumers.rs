@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::{GROUPS_ONLINE_MAX, MEMBERS_PER_GROUP_MAX, Member};
 use crate::coordination::relay::Channel;
-use crate::message::{ConsumeModel, ExpressionKind, OnlineGroup, Subscription};
+use crate::message::{ConsumeModel, ExpressionKind, OnlineGroup, PropertyFilter, Subscription};
 
 /// Message model: each message to one member.
 pub const CLUSTERING: &str = "CLUSTERING";
@@ -185,14 +185,15 @@ impl ConsumerGroup {
         }
     }
 
-    /// What data shards need to know of it.
+    /// What data shards need to know of it. `filter_of` gives what the expression for a topic was compiled to.
     #[must_use]
-    pub fn online(&self) -> OnlineGroup {
-        let subscriptions: FxHashMap<Arc<str>, Arc<Subscription>> = self
-            .subscriptions
-            .values()
-            .map(|data| (Arc::from(data.topic.as_str()), Arc::new(subscription(data))))
-            .collect();
+    pub fn online(&self, filter_of: impl Fn(&str) -> Option<PropertyFilter>) -> OnlineGroup {
+        let entry = |data: &SubscriptionData| {
+            let filter = filter_of(&data.topic).filter(|_| !data.is_tag_type());
+            (Arc::from(data.topic.as_str()), Arc::new(subscription(data, filter)))
+        };
+        let subscriptions: FxHashMap<Arc<str>, Arc<Subscription>> =
+            self.subscriptions.values().map(entry).collect();
         let model =
             if self.is_broadcasting() { ConsumeModel::Broadcasting } else { ConsumeModel::Clustering };
         OnlineGroup { model, subscriptions }
@@ -211,9 +212,9 @@ impl ConsumerGroup {
     }
 }
 
-fn subscription(data: &SubscriptionData) -> Subscription {
+fn subscription(data: &SubscriptionData, filter: Option<PropertyFilter>) -> Subscription {
     let expression = if data.is_tag_type() { ExpressionKind::Tag } else { ExpressionKind::Properties };
-    Subscription { version: data.sub_version, expression, tag_codes: tag_codes(data) }
+    Subscription { version: data.sub_version, expression, tag_codes: tag_codes(data), filter }
 }
 
 /// Hashes of the wanted tags; empty: all messages. Clients that are not Java may leave the hashes out.
@@ -323,7 +324,7 @@ mod tests {
         subscriptions[0].tags_set.clear();
         subscriptions[1].sub_string = "*".to_owned();
         groups.heartbeat(first);
-        let online = groups.get("g").expect("online").online();
+        let online = groups.get("g").expect("online").online(|_| None);
         assert_eq!(&*online.subscriptions["T"].tag_codes, [97, 98]);
         assert!(online.subscriptions["All"].tag_codes.is_empty());
         assert_eq!(online.model, ConsumeModel::Clustering);

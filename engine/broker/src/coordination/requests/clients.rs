@@ -20,10 +20,9 @@ use super::{Answer, Outcome, Refusal, Request};
 use crate::coordination::clients::{ConsumerJoin, Member};
 use crate::coordination::core::{Core, Response};
 use crate::coordination::names;
+use crate::filter::Expression;
 use crate::message::ShardMessage;
 
-/// Consumers that ask for SQL92 filters get this answer, which clients show to their users.
-const NO_SQL92: &str = "The broker does not support consumer to filter message by SQL92";
 /// `consumeType` of consumers that pull by themselves.
 const CONSUME_ACTIVELY: &str = "CONSUME_ACTIVELY";
 
@@ -106,11 +105,17 @@ fn join(
         subscriptions: (!without_sub).then_some(consumer.subscription_data_set),
         fingerprint,
     };
+    let now_ms = core.now_ms();
+    let register = |wanted: &[_]| core.filters.borrow_mut().register(&group, wanted, now_ms);
+    let filters_changed = join.subscriptions.as_deref().is_some_and(register);
     let Some(joined) = core.clients.borrow_mut().consumers.heartbeat(join) else {
         warn!(group, client = member.client_id, "too many consumers: not registered");
+        if core.clients.borrow().consumers.get(&group).is_none() {
+            core.filters.borrow_mut().unregister(&group, now_ms);
+        }
         return false;
     };
-    if joined.subscriptions_changed {
+    if joined.subscriptions_changed || filters_changed {
         announce(core, &group);
     }
     if joined.changed {
@@ -125,7 +130,9 @@ fn join(
 
 /// Tells the data shards what a group wants now.
 fn announce(core: &Core, group: &str) {
-    let online = core.clients.borrow().consumers.get(group).map(|group| Arc::new(group.online()));
+    let filters = core.filters.borrow();
+    let filter_of = |topic: &str| filters.get(group, topic);
+    let online = core.clients.borrow().consumers.get(group).map(|group| Arc::new(group.online(filter_of)));
     let name = Arc::<str>::from(group);
     core.mail_all(|| ShardMessage::Online { group: Arc::clone(&name), online: online.clone() });
 }
@@ -176,6 +183,7 @@ pub(super) fn unregister(core: &Core, request: &Request) -> Answer {
 /// A group has lost a member.
 pub fn left(core: &Core, group: &str) {
     if core.clients.borrow().consumers.get(group).is_none() {
+        core.filters.borrow_mut().unregister(group, core.now_ms());
         announce(core, group);
     }
     members_changed(core, group);
@@ -196,21 +204,27 @@ pub(super) fn consumer_list(core: &Core, request: &Request) -> Answer {
 }
 
 /// 46
-pub(super) fn check_config(request: &Request) -> Answer {
+pub(super) fn check_config(core: &Core, request: &Request) -> Answer {
     let body = request.command().body;
     if body.is_empty() {
         return Ok(Response::success());
     }
-    let subscription = CheckClientConfig::from_json(body)?.subscription_data;
-    match subscription {
-        Some(data) if data.expression_type == EXPRESSION_SQL92 => {
-            Err(Refusal::new(response::SYSTEM_ERROR, NO_SQL92))
-        }
-        Some(data) if !data.is_tag_type() => Err(Refusal::new(
-            response::SUBSCRIPTION_PARSE_FAILED,
-            format!("unknown expression type {}", data.expression_type),
-        )),
-        _ => Ok(Response::success()),
+    let Some(data) = CheckClientConfig::from_json(body)?.subscription_data.filter(|data| !data.is_tag_type())
+    else {
+        return Ok(Response::success());
+    };
+    let kind = &data.expression_type;
+    if !core.config().enable_property_filter {
+        let remark = format!("The broker does not support consumer to filter message by {kind}");
+        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+    }
+    if kind != EXPRESSION_SQL92 {
+        let remark = format!("unknown expression type {kind}");
+        return Err(Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, remark));
+    }
+    match Expression::compile(&data.sub_string) {
+        Ok(_) => Ok(Response::success()),
+        Err(error) => Err(Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())),
     }
 }
 
