@@ -18,6 +18,7 @@
 
 mod acks;
 mod by_key;
+mod chain;
 mod client;
 mod consumer_offsets;
 mod delay;

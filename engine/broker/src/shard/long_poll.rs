@@ -13,6 +13,7 @@ use ringmq_store::{Arrival, RecordFilter};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use super::chain::{Chain, Links};
 use super::pull::Pull;
 
 /// Pulls that one shard holds. Above it a pull that finds nothing is answered at once, as if it could not wait:
@@ -29,9 +30,12 @@ struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct HeldPulls {
     held: Slab<Held>,
-    /// topic → queue → held pulls in order of arrival.
-    by_queue: FxHashMap<Arc<str>, FxHashMap<i32, Vec<usize>>>,
-    by_connection: FxHashMap<(ShardId, ConnectionId), Vec<usize>>,
+    /// topic → queue → held pulls in order of arrival. Chains, not vectors: tens of thousands may wait on one queue, or come over one
+    /// connection (a proxy's), and each leaves on its own.
+    by_queue: FxHashMap<Arc<str>, FxHashMap<i32, Chain>>,
+    queue_links: Links,
+    by_connection: FxHashMap<(ShardId, ConnectionId), Chain>,
+    connection_links: Links,
     by_deadline: BTreeSet<(Monotonic, usize)>,
 }
 
@@ -60,8 +64,8 @@ impl HeldPulls {
         let origin = pull.caller.origin;
         let (topic, queue_id) = (Arc::clone(&pull.topic), pull.queue_id);
         let id = self.held.insert(Held { pull, deadline });
-        self.by_queue.entry(topic).or_default().entry(queue_id).or_default().push(id);
-        self.by_connection.entry((origin.shard, origin.connection)).or_default().push(id);
+        self.queue_links.add_to(self.by_queue.entry(topic).or_default(), queue_id, id);
+        self.connection_links.add_to(&mut self.by_connection, (origin.shard, origin.connection), id);
         self.by_deadline.insert((deadline, id));
     }
 
@@ -74,7 +78,7 @@ impl HeldPulls {
         woken: &mut Vec<Pull>,
     ) {
         let queues = self.by_queue.get(&arrival.topic);
-        let Some(waiting) = queues.and_then(|queues| queues.get(&arrival.queue_id)) else { return };
+        let Some(&waiting) = queues.and_then(|queues| queues.get(&arrival.queue_id)) else { return };
         let bytes = LazyCell::new(record);
         let view = LazyCell::new(|| RecordView::parse(bytes.as_ref()?).ok());
         let wants = |id: &usize| {
@@ -83,7 +87,7 @@ impl HeldPulls {
                 && filter.may_want(arrival.tags_code)
                 && (!filter.looks_at_records() || view.as_ref().is_none_or(|record| filter.wants(record)))
         };
-        let ids: Vec<usize> = waiting.iter().copied().filter(wants).collect();
+        let ids: Vec<usize> = self.queue_links.iter(waiting).filter(wants).collect();
         woken.extend(ids.into_iter().map(|id| self.remove(id)));
     }
 
@@ -100,7 +104,8 @@ impl HeldPulls {
     /// Moves all pulls of a topic into `out` (appended).
     pub(crate) fn take_topic(&mut self, topic: &str, out: &mut Vec<Pull>) {
         let Some(queues) = self.by_queue.get(topic) else { return };
-        let mut ids: Vec<usize> = queues.values().flatten().copied().collect();
+        let mut ids: Vec<usize> =
+            queues.values().flat_map(|&waiting| self.queue_links.iter(waiting)).collect();
         ids.sort_unstable();
         out.extend(ids.into_iter().map(|id| self.remove(id)));
     }
@@ -112,8 +117,8 @@ impl HeldPulls {
 
     /// Forgets the pulls of a connection that has ended.
     pub(crate) fn drop_connection(&mut self, shard: ShardId, connection: ConnectionId) {
-        for id in self.by_connection.get(&(shard, connection)).cloned().unwrap_or_default() {
-            self.remove(id);
+        while let Some(&waiting) = self.by_connection.get(&(shard, connection)) {
+            self.remove(waiting.first());
         }
     }
 
@@ -121,23 +126,14 @@ impl HeldPulls {
         let Held { pull, deadline } = self.held.remove(id);
         let origin = pull.caller.origin;
         if let Some(queues) = self.by_queue.get_mut(&pull.topic) {
-            remove_from(queues, &pull.queue_id, id);
+            self.queue_links.take_from(queues, &pull.queue_id, id);
             if queues.is_empty() {
                 self.by_queue.remove(&pull.topic);
             }
         }
-        remove_from(&mut self.by_connection, &(origin.shard, origin.connection), id);
+        self.connection_links.take_from(&mut self.by_connection, &(origin.shard, origin.connection), id);
         self.by_deadline.remove(&(deadline, id));
         pull
-    }
-}
-
-/// Takes `id` out of the list under `key`, and the list if it was the last.
-fn remove_from<K: std::hash::Hash + Eq>(lists: &mut FxHashMap<K, Vec<usize>>, key: &K, id: usize) {
-    let Some(list) = lists.get_mut(key) else { return };
-    list.retain(|&other| other != id);
-    if list.is_empty() {
-        lists.remove(key);
     }
 }
 
