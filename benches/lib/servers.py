@@ -133,6 +133,16 @@ def stop_all():
     started.clear()
 
 
+def need_root():
+    if os.geteuid() != 0:
+        fail("root is needed to drop the page cache")
+
+
+def drop_page_cache():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
 class Workspace:
     """A folder for stores; when left, servers have ended and the folder is gone, unless --store named it."""
 
