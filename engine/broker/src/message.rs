@@ -50,6 +50,7 @@ use ringmq_remoting::ResponseTo;
 
 use crate::config::BrokerConfig;
 use crate::coordination::names::DEAD_LETTER_PREFIX;
+use crate::shard::{BatchAcks, PopArrival, TravelingPop};
 
 pub use gather::{
     Answer, ConsumeQueueStats, ConsumeSpan, DelayLevelProgress, KeyedMessages, PutLatency, Question,
@@ -155,6 +156,23 @@ pub enum ShardMessage {
 
     /// A record for a queue that the receiving data shard owns, made by another shard (a message sent back, a dead letter).
     Append(Box<CrossShardAppend>),
+
+    /// What became of an [`ShardMessage::Append`] with [`ReplyTo::Shard`].
+    Appended {
+        /// As given.
+        id: u64,
+        /// The log of the record's shard has acknowledged it; else it was refused.
+        is_safe: bool,
+    },
+
+    /// A pop that goes on at the receiving data shard: it owns queues to visit, or is the pop's home.
+    Pop(TravelingPop),
+
+    /// Messages arrived, or ordered queues were unlocked, for which pops of the receiving data shard may wait.
+    PopArrivals(Vec<PopArrival>),
+
+    /// Acknowledgements of popped messages, some of queues of the receiving data shard.
+    BatchAcks(Box<BatchAcks>),
 
     /// A question that every data shard answers for its own queues, by one [`ShardMessage::Answer`] with the same id:
     /// coordination → data shards.
@@ -287,8 +305,24 @@ impl Ensure {
 pub struct CrossShardAppend {
     /// The record.
     pub record: OwnedRecord,
-    /// Which request to answer when the record is acknowledged, or refused; `None`: nobody waits.
-    pub reply_to: Option<AppendReply>,
+    /// Who hears of it when the record is acknowledged, or refused.
+    pub reply_to: ReplyTo,
+}
+
+/// Who waits for a cross-shard append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplyTo {
+    /// Nobody.
+    Nobody,
+    /// The client that made this request.
+    Client(AppendReply),
+    /// A data shard, with [`ShardMessage::Appended`].
+    Shard {
+        /// Which.
+        shard: ShardId,
+        /// Chosen by it.
+        id: u64,
+    },
 }
 
 /// Whom to answer for a cross-shard append.

@@ -10,6 +10,7 @@
 //! | `incoming`, `client` | a request; a connection |
 //! | `send`, `put`, `acks`, `properties` | sending, up to the answer |
 //! | `pull`, `long_poll` | pulling and waiting |
+//! | `pop` | consuming by message |
 //! | `consumer_offsets`, `offsets` | where groups stand |
 //! | `send_back`, `delay` | retries, dead letters, delayed messages |
 //! | `query`, `by_key`, `gather`, `stats` | questions about one queue; about all |
@@ -28,6 +29,7 @@ mod long_poll;
 mod offsets;
 mod opening;
 mod plane;
+mod pop;
 mod post;
 mod properties;
 mod pull;
@@ -56,6 +58,8 @@ use opening::Opening;
 use plane::Plane;
 use post::Post;
 use wire::Wire;
+
+pub use pop::{BatchAcks, PopArrival, TravelingPop};
 
 use crate::config::BrokerConfig;
 use crate::message::{ForwardedRequest, Origin, QueueOwner, ShardMessage};
@@ -130,7 +134,6 @@ impl DataShard {
     }
 
     fn on_serving_mail(&mut self, io: &mut dyn Context<ShardMessage>, from: ShardId, message: ShardMessage) {
-        let coordination = self.owner.coordination();
         let Some((plane, mut wire)) = self.serving(io) else { return };
         let wire = &mut wire;
         match message {
@@ -153,7 +156,10 @@ impl DataShard {
             ShardMessage::CloseConnection { connection } => {
                 wire.connections.close(wire.io, connection, ringmq_reactor::CloseMode::AfterFlush);
             }
-            ShardMessage::ConnectionClosed { connection } => plane.held.drop_connection(from, connection),
+            ShardMessage::ConnectionClosed { connection } => {
+                plane.held.drop_connection(from, connection);
+                plane.drop_pops(from, connection);
+            }
             ShardMessage::Topics(changes) => plane.tables.change_topics(&changes),
             ShardMessage::Groups(changes) => plane.tables.change_groups(&changes),
             ShardMessage::Online { group, online } => plane.tables.set_online(group, online),
@@ -161,11 +167,12 @@ impl DataShard {
             ShardMessage::Config(config) => plane.set_config(config),
             ShardMessage::OffsetsLoaded(offsets) => plane.load_offsets(wire.io.now(), offsets),
             ShardMessage::DelayLoaded(progress) => plane.delay.load(&progress),
-            ShardMessage::ConfigurationLoaded => {
-                plane.delay.start(&plane.store);
-                wire.post.mail(wire.io, coordination, ShardMessage::Ready);
-            }
+            ShardMessage::ConfigurationLoaded => plane.begin_rebuild(wire),
             ShardMessage::Append(append) => plane.append_for_another(wire, *append),
+            ShardMessage::Appended { id, is_safe } => plane.revived(wire, id, is_safe),
+            ShardMessage::Pop(TravelingPop(pop)) => plane.advance_pop(wire, pop),
+            ShardMessage::PopArrivals(arrivals) => plane.pop_arrivals(&arrivals),
+            ShardMessage::BatchAcks(acks) => plane.run_batch_acks(wire, acks),
             ShardMessage::Question { id, question } => plane.question(wire, id, question),
             ShardMessage::Drain => plane.draining = true,
             ShardMessage::Exit => unreachable!("handled by on_mail"),
@@ -294,6 +301,7 @@ impl ServeConnections<ShardMessage> for DataShard {
         let me = self.me;
         if let Some((plane, _)) = self.serving(io) {
             plane.held.drop_connection(me, connection);
+            plane.drop_pops(me, connection);
         }
     }
 }

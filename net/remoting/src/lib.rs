@@ -45,6 +45,7 @@ pub mod command;
 pub mod encode;
 pub mod frame;
 pub mod json;
+pub mod pop;
 pub mod record;
 pub mod request;
 

@@ -73,7 +73,7 @@ const fn refuse(key: &'static str, shown: &'static str, why: &'static str) -> Ot
 
 const NO_TRANSACTIONS: &str = "transactions are not built yet, half messages are refused";
 const NO_TIMER: &str = "arbitrary delays are not built yet, messages that ask for them are refused";
-const NO_POP: &str = "pop consumption is not built yet, its requests are answered \"not supported\"";
+const NO_PROXY: &str = "broadcast offsets of proxies are not kept yet";
 const NO_REPLICATION: &str = "replication is not built yet, there are no slaves";
 const NO_METRICS: &str = "the metrics endpoint is not built yet";
 const NO_ACCESS_CONTROL: &str =
@@ -211,7 +211,6 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     warn("transactionOpMsgMaxSize", "4096", NO_TRANSACTIONS),
     warn("transactionOpBatchInterval", "3000", NO_TRANSACTIONS),
     // Timers.
-    warn("timerWheelEnable", "false", NO_TIMER),
     warn("timerPrecisionMs", "1000", NO_TIMER),
     warn("timerRollWindowSlot", "172800", NO_TIMER),
     warn("timerMaxDelaySec", "259200", NO_TIMER),
@@ -224,28 +223,16 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     warn("recallMessageEnable", "false", NO_TIMER),
     warn("allowRecallWhenBrokerNotWriteable", "true", NO_TIMER),
     // Pop.
-    warn("popPollingSize", "1024", NO_POP),
-    warn("popPollingMapSize", "100000", NO_POP),
-    warn("maxPopPollingSize", "100000", NO_POP),
-    warn("reviveInterval", "1000", NO_POP),
-    warn("reviveScanTime", "10000", NO_POP),
-    warn("reviveMaxSlow", "3", NO_POP),
-    warn("enablePopBufferMerge", "false", NO_POP),
-    warn("popCkStayBufferTime", "10000", NO_POP),
-    warn("popCkStayBufferTimeOut", "3000", NO_POP),
-    warn("popCkMaxBufferSize", "200000", NO_POP),
-    warn("enablePopBatchAck", "false", NO_POP),
-    warn("popFromRetryProbability", "20", NO_POP),
-    warn("initPopOffsetByCheckMsgInMem", "true", NO_POP),
-    warn("enableRetryTopicV2", "false", NO_POP),
-    warn("retrieveMessageFromPopRetryTopicV1", "true", NO_POP),
-    warn("popConsumerKVServiceEnable", "false", NO_POP),
-    warn("enablePopMessageThreshold", "false", NO_POP),
-    warn("popInflightMessageThreshold", "10000", NO_POP),
-    warn("defaultMessageRequestMode", "PULL", NO_POP),
-    warn("defaultPopShareQueueNum", "-1", NO_POP),
-    warn("serverLoadBalancerEnable", "true", NO_POP),
-    warn("enableBroadcastOffsetStore", "true", NO_POP),
+    idle("reviveInterval", "1000"),
+    idle("reviveScanTime", "10000"),
+    idle("reviveMaxSlow", "3"),
+    idle("enablePopBufferMerge", "false"),
+    idle("popCkStayBufferTime", "10000"),
+    idle("popCkStayBufferTimeOut", "3000"),
+    idle("popCkMaxBufferSize", "200000"),
+    idle("enablePopBatchAck", "false"),
+    idle("popConsumerKVServiceEnable", "false"),
+    warn("enableBroadcastOffsetStore", "true", NO_PROXY),
     warn("storeReplyMessageEnable", "true", "request-reply is not built yet"),
     warn("useServerSideResetOffset", "true", "offsets are always reset on the broker, as in 5.2 and later"),
     warn("enableCleanExpiredOffset", "false", "offsets of groups and topics stay until these are deleted"),

@@ -167,6 +167,32 @@ settings! { host;
     enable_property_filter: bool = "enablePropertyFilter", Live, false;
     /// An expression on a retry topic stands for the group's expressions for the topics that its messages came from.
     filter_support_retry: bool = "filterSupportRetry", Live, false;
+    /// Pops are served. RocketMQ's need its timer wheel; here the key is a switch and nothing else.
+    timer_wheel_enable: bool = "timerWheelEnable", Live, true;
+    /// Percentage of pops that look into the group's retry topic first.
+    pop_from_retry_probability: u32 = "popFromRetryProbability", Live, 20;
+    /// Pops of one group, topic and queue that wait, for each shard.
+    pop_polling_size: u64 = "popPollingSize", Live, 1_024;
+    /// Groups, topics and queues that pops wait for, for each shard.
+    pop_polling_map_size: u64 = "popPollingMapSize", Live, 100_000;
+    /// Pops that wait, for each shard.
+    max_pop_polling_size: u64 = "maxPopPollingSize", Live, 100_000;
+    /// A group that begins to pop at the end of a queue begins at its first message if the topic is young.
+    init_pop_offset_by_check_msg_in_mem: bool = "initPopOffsetByCheckMsgInMem", Live, true;
+    /// Names of pop retry topics are `%RETRY%group+topic`, not `%RETRY%group_topic`.
+    enable_retry_topic_v2: bool = "enableRetryTopicV2", AtStart, false;
+    /// With `enableRetryTopicV2`: messages in retry topics with the older form of name are popped, too.
+    retrieve_message_from_pop_retry_topic_v1: bool = "retrieveMessageFromPopRetryTopicV1", Live, true;
+    /// `popInflightMessageThreshold` counts.
+    enable_pop_message_threshold: bool = "enablePopMessageThreshold", Live, false;
+    /// A group pops nothing more from a queue while so many of its messages are in flight.
+    pop_inflight_message_threshold: u64 = "popInflightMessageThreshold", Live, 10_000;
+    /// How groups consume that nothing was set for (401): `PULL` or `POP`; for clients that let brokers share out the queues.
+    default_message_request_mode: String = "defaultMessageRequestMode", Live, "PULL".to_owned();
+    /// With `POP`: see request 401.
+    default_pop_share_queue_num: i32 = "defaultPopShareQueueNum", Live, -1;
+    /// Brokers share out the queues (400); else every member gets all.
+    server_load_balancer_enable: bool = "serverLoadBalancerEnable", Live, true;
     /// Messages per pull from memory.
     max_transfer_count_in_memory: u32 = "maxTransferCountOnMessageInMemory", Live, 32;
     /// Bytes per pull from memory.

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmq_reactor::Monotonic;
+use ringmq_reactor::{Monotonic, ShardId};
 use ringmq_store::LogOffset;
 
+use super::pop::{BatchAcks, Pop};
 use super::wire::Caller;
 
 /// Sends that one shard keeps waiting for the disk; above it new ones are refused with SYSTEM_BUSY, as RocketMQ's send
@@ -53,8 +54,10 @@ pub(crate) enum Stored {
     Message { queue_id: i32, queue_offset: i64, physical_offset: i64, key: Key },
     /// A batch: as above, with the physical offsets of all its messages.
     Batch { queue_id: i32, queue_offset: i64, physical_offsets: Box<[i64]>, key: Option<Key> },
-    /// A message sent back: nothing but the code.
-    SentBack,
+    /// A message sent back, or consumed: nothing but the code.
+    Done,
+    /// A popped message that stays invisible: what its new receipt handle is made of.
+    Invisible { pop_time: i64, invisible_time: i64, revive_queue_id: i32 },
 }
 
 /// What waits.
@@ -66,6 +69,12 @@ pub(crate) enum Waiting {
     Delivery { level: i32, offset: i64 },
     /// A question whose answer waits for the log: the topic was deleted.
     Question { id: u64 },
+    /// A shard that had a record stored here.
+    Confirm { shard: ShardId, id: u64 },
+    /// A pop that has taken messages.
+    Pop(Box<Pop>),
+    /// Acknowledgements, some of them of other shards' messages.
+    BatchAcks(Box<BatchAcks>),
     /// Nobody; keeps a place so that stopping waits for it.
     Nobody,
 }
@@ -184,7 +193,7 @@ mod tests {
             };
             let to = ringmq_remoting::ResponseTo { opaque: 0, serialize: Default::default() };
             let caller = Caller { origin, to, oneway: false, received: Monotonic(0) };
-            Waiting::Client { caller, stored: Stored::SentBack }
+            Waiting::Client { caller, stored: Stored::Done }
         };
         let mut acks = Acks::default();
         acks.push(LogOffset(1), Monotonic(0), delivery(7));

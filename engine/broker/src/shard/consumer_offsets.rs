@@ -44,6 +44,7 @@ impl Plane {
         let (group, topic) = (Arc::clone(&group.name), Arc::clone(&topic.name));
         match self.offsets.commit(&group, &topic, queue_id, offset) {
             Commit::Stored => {
+                self.adopt_offset(wire, &group, &topic, queue_id);
                 self.report_soon(wire.io.now());
                 wire.answer(&caller, Answer::success(&[]));
             }
@@ -74,7 +75,7 @@ impl Plane {
     }
 
     /// Whether the queue still has its first message, and that is fresh; an empty queue is young.
-    fn is_young(&self, topic: &str, queue_id: i32) -> bool {
+    pub(crate) fn is_young(&self, topic: &str, queue_id: i32) -> bool {
         if self.store.min_offset(topic, queue_id).is_some_and(|min| min > 0) {
             return false;
         }

@@ -42,6 +42,9 @@ impl Plane {
             Question::ResetOffsets { group, topic, queue_id, target, force } => {
                 self.reset_offsets(wire, &mut times, group, topic, *queue_id, *target, *force).map(|moved| {
                     self.report_soon(now);
+                    for QueueOffset { group, topic, queue_id, .. } in &moved {
+                        self.adopt_offset(wire, group, topic, *queue_id);
+                    }
                     Answer::Offsets(moved)
                 })
             }
@@ -81,12 +84,14 @@ impl Plane {
             Question::TopicGroups { topic } => Answer::Groups(self.offsets.groups_of(&topic)),
             Question::DeleteTopic { topic } => return self.delete_topic(wire, id, &topic),
             Question::DeleteGroupOffsets { group } => {
+                self.forget_pops(wire, |key| *key.group == *group);
                 self.offsets.delete_group(&group);
                 self.stats.forget(&group);
                 Answer::Done
             }
             Question::CloneOffsets { from, to, topic } => {
                 self.offsets.clone_group(&from, &to, topic.as_deref());
+                self.adopt_cloned(wire, &from, &to, topic.as_deref());
                 self.report_soon(now);
                 Answer::Done
             }
@@ -255,6 +260,7 @@ impl Plane {
     fn delete_topic(&mut self, wire: &mut Wire<'_>, id: u64, topic: &str) {
         let mut held = Vec::new();
         self.held.take_topic(topic, &mut held);
+        self.forget_popped_topic(wire, topic);
         let deleted = self.store.delete_topic(wire.io, topic);
         self.offsets.delete_topic(topic);
         self.stats.forget(topic);

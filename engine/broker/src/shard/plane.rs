@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   repeat reads whose bytes came from disk ─→ answer what the log acknowledged ─→ wake held pulls
-//!        ─→ deliver delayed messages ─→ start the log write ─→ set the alarm for whatever is due next
+//!        ─→ deliver delayed messages, revive popped ones ─→ start the log write ─→ set the alarm for whatever is due next
 //! ```
 
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use ringmq_remoting::code::request;
 use ringmq_remoting::code::response;
 use ringmq_remoting::command::FieldError;
 use ringmq_remoting::record::unique_key::UniqueKeys;
-use ringmq_store::{Arrival, ReadTicket, Store};
+use ringmq_store::{Arrival, LogOffset, ReadTicket, Store};
 use rustc_hash::FxHashMap;
 use tracing::warn;
 
@@ -29,6 +29,7 @@ use super::incoming::Incoming;
 use super::long_poll::HeldPulls;
 use super::offsets::Offsets;
 use super::opening::Opened;
+use super::pop::{Pop, Pops, Rebuild};
 use super::properties::Stamp;
 use super::pull::Pull;
 use super::query::{Search, View};
@@ -55,6 +56,10 @@ pub(crate) enum Cold {
     Gather(Box<Gathering>),
     /// The level's next message.
     Delay(i32),
+    Pop(Box<Pop>),
+    /// The copy of that number for a pop retry topic.
+    Revival(u64),
+    Rebuild(Rebuild),
 }
 
 /// See the module's text.
@@ -74,6 +79,7 @@ pub(crate) struct Plane {
     pub(crate) cold: FxHashMap<ReadTicket, Cold>,
     pub(crate) expressions: ExpressionCache,
     pub(crate) delay: Delay,
+    pub(crate) pops: Pops,
     pub(crate) stats: Stats,
     pub(crate) stamp: Stamp,
     pub(crate) keys: UniqueKeys,
@@ -85,6 +91,8 @@ pub(crate) struct Plane {
     alarm_token: Token,
     /// When the oldest unreported offset or progress changed.
     unreported_since: Option<Monotonic>,
+    /// End of the log when the store last ended a turn.
+    turned: LogOffset,
     arrivals: Vec<Arrival>,
     tickets: Vec<ReadTicket>,
     woken: Vec<Pull>,
@@ -114,6 +122,7 @@ impl Plane {
             cold: FxHashMap::default(),
             expressions: ExpressionCache::default(),
             delay: Delay::new(&config.message_delay_level),
+            pops: Pops::default(),
             stats: Stats::new(io.now()),
             stamp: Stamp::new(&config),
             keys: UniqueKeys::new(address.ip(), process, u32::from(me.0)),
@@ -122,6 +131,7 @@ impl Plane {
             alarm: None,
             alarm_token,
             unreported_since: None,
+            turned: opened.store.appended(),
             arrivals: Vec::new(),
             tickets: Vec::new(),
             woken: Vec::new(),
@@ -140,6 +150,13 @@ impl Plane {
             }
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => self.pull(wire, incoming),
             request::CONSUMER_SEND_MSG_BACK => self.send_back(wire, incoming),
+            request::POP_MESSAGE => self.pop(wire, incoming),
+            request::ACK_MESSAGE => self.ack(wire, incoming),
+            request::BATCH_ACK_MESSAGE => self.batch_ack(wire, incoming),
+            request::CHANGE_MESSAGE_INVISIBLETIME => self.change_invisible_time(wire, incoming),
+            request::PEEK_MESSAGE => self.peek(wire, incoming),
+            request::NOTIFICATION => self.notification(wire, incoming),
+            request::POLLING_INFO => self.polling_info(wire, incoming),
             request::UPDATE_CONSUMER_OFFSET => self.update_consumer_offset(wire, incoming),
             request::QUERY_CONSUMER_OFFSET => self.query_consumer_offset(wire, incoming),
             request::GET_MAX_OFFSET => self.max_offset(wire, incoming),
@@ -176,7 +193,15 @@ impl Plane {
 
     /// Counts a request that carries messages as in flight on its connection until it is answered.
     pub(crate) fn admit(&mut self, wire: &mut Wire<'_>, caller: &mut Caller, incoming: &Incoming<'_>) {
-        let is_pull = matches!(incoming.command.code, request::PULL_MESSAGE | request::LITE_PULL_MESSAGE);
+        // What may be held for long.
+        let is_pull = matches!(
+            incoming.command.code,
+            request::PULL_MESSAGE
+                | request::LITE_PULL_MESSAGE
+                | request::POP_MESSAGE
+                | request::PEEK_MESSAGE
+                | request::NOTIFICATION
+        );
         if caller.origin.shard == self.me && caller.origin.admitted == 0 && !is_pull {
             let bytes = incoming.frame.len();
             caller.origin.admitted = u32::try_from(bytes).expect("a frame has at most 16 MiB");
@@ -205,11 +230,22 @@ impl Plane {
     pub(crate) fn end_of_turn(&mut self, wire: &mut Wire<'_>) {
         self.repeat_reads(wire);
         self.deliver_due(wire);
+        self.revive_due(wire);
+        self.keep_pops(wire);
         // What this turn appended may be acknowledged at once: answers and pulls come after.
         self.store.end_of_turn(wire.io);
+        self.turned = self.store.appended();
         self.answer_acknowledged(wire);
         self.delay.skip_removed(&self.store);
         self.wake_pulls(wire);
+        self.wake_pops(wire);
+        if self.store.appended() != self.turned {
+            // Pops that were woken have taken messages: their answers need not wait for another turn.
+            self.store.end_of_turn(wire.io);
+            self.turned = self.store.appended();
+            self.answer_acknowledged(wire);
+        }
+        self.commit_durable_pops(wire);
         self.report(wire, false);
         self.set_alarm(wire);
     }
@@ -226,6 +262,9 @@ impl Plane {
                 Some(Cold::Search(search)) => self.run_search(wire, *search),
                 Some(Cold::Gather(gathering)) => self.gather(wire, *gathering),
                 Some(Cold::Delay(level)) => self.delay.read_completed(level),
+                Some(Cold::Pop(pop)) => self.advance_pop(wire, pop),
+                Some(Cold::Revival(id)) => self.run_revival(wire, id),
+                Some(Cold::Rebuild(rebuild)) => self.rebuild(wire, rebuild),
                 None => {}
             }
         }
@@ -238,6 +277,7 @@ impl Plane {
         self.store.take_arrivals(&mut arrivals);
         for arrival in arrivals.drain(..) {
             self.delay.arrived(&arrival);
+            self.message_arrived(&arrival, wire.io.now());
             let Arrival { topic, queue_id, queue_offset, .. } = &arrival;
             let record = || self.store.fresh_record(topic, *queue_id, *queue_offset);
             self.held.wake(&arrival, record, &mut woken);
@@ -302,7 +342,11 @@ impl Plane {
     pub(crate) fn is_drained(&self) -> bool {
         let log_is_quiet =
             self.store.acknowledged() == self.store.appended() || self.store.poisoned().is_some();
-        self.acks.is_empty() && self.cold.is_empty() && self.held.is_empty() && log_is_quiet
+        self.acks.is_empty()
+            && self.cold.is_empty()
+            && self.held.is_empty()
+            && self.pops.is_quiet()
+            && log_is_quiet
     }
 
     /// The time limit of a send that waits for the disk; `None` where it may take as long as it takes.
@@ -317,9 +361,11 @@ impl Plane {
         let report = self.unreported_since.map(|since| since + self.config.report_offsets_after());
         let late = self.flush_limit().and_then(|limit| Some(self.acks.oldest_client_since()? + limit));
         let delay = self.delay.next_due(now, wire.io.wall_ms()).map(|due| due.min(now + ALARM_MAX));
-        let Some(next) = [self.held.next_deadline(), report, late, delay].into_iter().flatten().min() else {
-            return;
-        };
+        let pops = self.next_pop_work(now, wire.io.wall_ms()).map(|due| due.min(now + ALARM_MAX));
+        // Appended too late for this turn.
+        let unturned = (self.store.appended() != self.turned).then_some(now);
+        let times = [self.held.next_deadline(), report, late, delay, pops, unturned];
+        let Some(next) = times.into_iter().flatten().min() else { return };
         match self.alarm {
             Some((at, _)) if at <= next => {}
             before => {

@@ -81,6 +81,7 @@ impl Plane {
             Ok(pull) => {
                 if header.sys_flag & pull_flag::COMMIT_OFFSET != 0 {
                     self.offsets.commit(&pull.group, &pull.topic, pull.queue_id, header.commit_offset);
+                    self.adopt_offset(wire, &pull.group, &pull.topic, pull.queue_id);
                     self.report_soon(wire.io.now());
                 }
                 self.run_pull(wire, pull);
@@ -96,7 +97,7 @@ impl Plane {
         Ok(())
     }
 
-    fn broker_readable(&self) -> bool {
+    pub(crate) fn broker_readable(&self) -> bool {
         Perm(i32::try_from(self.config.broker_permission).unwrap_or(0)).readable()
     }
 

@@ -199,6 +199,9 @@ impl Plane {
                     self.report_soon(now);
                 }
                 Waiting::Question { id } => self.answer_done(wire, id),
+                Waiting::Confirm { shard, id } => self.confirm_append(wire, shard, id, true),
+                Waiting::Pop(pop) => self.advance_pop(wire, pop),
+                Waiting::BatchAcks(acks) => self.pass_batch_acks_on(wire, acks),
                 Waiting::Nobody => {}
             }
         }
@@ -221,13 +224,16 @@ impl Plane {
                 Waiting::Client { caller, .. } => wire.refuse(&caller, refusal.code, &refusal.remark),
                 // The topic is gone from this shard's memory, which is all that can be done now.
                 Waiting::Question { id } => self.answer_done(wire, id),
+                Waiting::Confirm { shard, id } => self.confirm_append(wire, shard, id, false),
+                Waiting::Pop(pop) => self.fail_pop(wire, pop, refusal.code, &refusal.remark),
+                Waiting::BatchAcks(acks) => wire.refuse(&acks.caller, refusal.code, &refusal.remark),
                 Waiting::Delivery { .. } | Waiting::Nobody => {}
             }
         }
     }
 
     /// The answer to a send whose message is in the log.
-    fn answer_stored(&mut self, wire: &mut Wire<'_>, caller: &Caller, stored: &Stored, code: i32) {
+    pub(crate) fn answer_stored(&mut self, wire: &mut Wire<'_>, caller: &Caller, stored: &Stored, code: i32) {
         let config = &self.config;
         let field = |id, queue: i32, offset, key| {
             [
@@ -257,7 +263,16 @@ impl Plane {
                 let fields = if key.is_some() { &fields[..] } else { &fields[..fields.len() - 1] };
                 wire.answer(caller, Answer { code, fields, ..Answer::default() });
             }
-            Stored::SentBack => wire.answer(caller, Answer { code: response::SUCCESS, ..Answer::default() }),
+            // No flush time limit is known to these requests: they are done, or not.
+            Stored::Done => wire.answer(caller, Answer { code: response::SUCCESS, ..Answer::default() }),
+            Stored::Invisible { pop_time, invisible_time, revive_queue_id } => {
+                let fields = [
+                    ("invisibleTime", FieldValue::Int(*invisible_time)),
+                    ("popTime", FieldValue::Int(*pop_time)),
+                    ("reviveQid", FieldValue::Int((*revive_queue_id).into())),
+                ];
+                wire.answer(caller, Answer::success(&fields));
+            }
         }
     }
 }

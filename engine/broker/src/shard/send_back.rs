@@ -3,6 +3,7 @@
 //! Served by the shard whose log holds the message. The copy goes to the owner of the retry (or dead-letter) queue, by mail if
 //! that is another shard; whoever appends it answers the client, once the log has acknowledged it.
 
+use ringmq_reactor::Monotonic;
 use ringmq_remoting::Command;
 use ringmq_remoting::code::response;
 use ringmq_remoting::record::properties::{self, name};
@@ -18,7 +19,9 @@ use super::reserved::SCHEDULE_TOPIC;
 use super::send::{Destination, Detour, Refusal, VERSION_WITH_MAX_RECONSUME_TIMES, missing_group};
 use super::wire::{Answer, Caller, OVERLOAD, Wire};
 use crate::coordination::names::retry_topic;
-use crate::message::{AppendReply, CrossShardAppend, Ensure, ForwardedRequest, OwnedRecord, ShardMessage};
+use crate::message::{
+    AppendReply, CrossShardAppend, Ensure, ForwardedRequest, OwnedRecord, ReplyTo, ShardMessage,
+};
 
 /// Level of the first retry: 10 s. Each further one is a level higher.
 const FIRST_RETRY_LEVEL: i32 = 3;
@@ -154,7 +157,11 @@ impl Plane {
         self.stats.sent_back(wire.io.now(), &work.group, original.topic());
         let owner = self.owner.of(&record.topic, record.queue_id);
         let caller = work.caller;
-        let reply_to = (!caller.oneway).then_some(AppendReply { origin: caller.origin, to: caller.to });
+        let reply_to = if caller.oneway {
+            ReplyTo::Nobody
+        } else {
+            ReplyTo::Client(AppendReply { origin: caller.origin, to: caller.to })
+        };
         let append = CrossShardAppend { record, reply_to };
         if caller.oneway {
             wire.give_up(&caller);
@@ -194,8 +201,6 @@ impl Plane {
     pub(crate) fn append_for_another(&mut self, wire: &mut Wire<'_>, append: CrossShardAppend) {
         let CrossShardAppend { record, reply_to } = append;
         let received = wire.io.now();
-        let caller =
-            reply_to.map(|AppendReply { origin, to }| Caller { origin, to, oneway: false, received });
         let tags = properties::get(&record.properties, name::TAGS).map_or(0, tags_code);
         let draft = RecordDraft {
             topic: &record.topic,
@@ -212,18 +217,29 @@ impl Plane {
         };
         match self.append(wire.io, &draft, record.delay_level, tags) {
             Ok(appended) => {
-                let waiting = match caller {
-                    Some(caller) => Waiting::Client { caller, stored: Stored::SentBack },
-                    None => Waiting::Nobody,
+                let waiting = match reply_to {
+                    ReplyTo::Client(reply) => {
+                        Waiting::Client { caller: reply.caller(received), stored: Stored::Done }
+                    }
+                    ReplyTo::Shard { shard, id } => Waiting::Confirm { shard, id },
+                    ReplyTo::Nobody => Waiting::Nobody,
                 };
                 self.acks.push(appended.end, received, waiting);
             }
-            Err(refusal) => {
-                if let Some(caller) = caller {
-                    wire.refuse(&caller, refusal.code, &refusal.remark);
+            Err(refusal) => match reply_to {
+                ReplyTo::Client(reply) => {
+                    wire.refuse(&reply.caller(received), refusal.code, &refusal.remark);
                 }
-            }
+                ReplyTo::Shard { shard, id } => self.confirm_append(wire, shard, id, false),
+                ReplyTo::Nobody => {}
+            },
         }
+    }
+}
+
+impl AppendReply {
+    fn caller(self, received: Monotonic) -> Caller {
+        Caller { origin: self.origin, to: self.to, oneway: false, received }
     }
 }
 
