@@ -11,6 +11,7 @@
 //! | [`offsets`], [`delay_progress`] | consumer offsets and delay progress as persisted |
 //! | [`persistence`], [`loading`] | these tables in the metadata store (`crate::metadata`) |
 //! | [`export`], [`takeover`] | these tables as RocketMQ's JSON files |
+//! | [`request_modes`], [`allocate`], [`routes`] | brokers share out queues: who pulls, who pops, which ones |
 //! | [`registration`] | name servers |
 //! | [`requests`] | what clients and operators ask |
 //! | [`gather`], [`relay`] | questions to data shards, and to clients |
@@ -19,6 +20,7 @@
 //! **Invariant.** A topic or group is durable before any data shard hears of it, and a data shard hears of it before
 //! the client that asked is answered: what was acknowledged survives a crash, and is known everywhere.
 
+pub mod allocate;
 pub mod attributes;
 pub mod clients;
 pub mod core;
@@ -36,7 +38,9 @@ pub mod offsets;
 pub mod persistence;
 pub mod registration;
 pub mod relay;
+pub mod request_modes;
 pub mod requests;
+pub mod routes;
 pub mod runtime_info;
 pub mod table;
 pub mod takeover;

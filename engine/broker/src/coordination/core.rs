@@ -23,6 +23,8 @@ use super::locks::QueueLocks;
 use super::offsets::OffsetBook;
 use super::registration::Registration;
 use super::relay::Relay;
+use super::request_modes::ModeTable;
+use super::routes::Routes;
 use super::runtime_info::Mornings;
 use super::topics::TopicTable;
 use crate::config::BrokerConfig;
@@ -54,6 +56,10 @@ pub struct Core {
     pub topics: RefCell<TopicTable>,
     /// Consumer groups.
     pub groups: RefCell<GroupTable>,
+    /// How groups consume topics.
+    pub modes: RefCell<ModeTable>,
+    /// Where topics lie in the cluster.
+    pub routes: RefCell<Routes>,
     /// Who is connected.
     pub clients: RefCell<ClientRegistry>,
     /// Their expressions, compiled.
@@ -98,6 +104,8 @@ impl Core {
             stopping: Cell::new(false),
             topics: RefCell::new(TopicTable::new()),
             groups: RefCell::new(GroupTable::new()),
+            modes: RefCell::default(),
+            routes: RefCell::default(),
             clients: RefCell::default(),
             filters: RefCell::default(),
             locks: RefCell::default(),

@@ -1,4 +1,4 @@
-//! Exports of the metadata in RocketMQ's shapes: `<storePathRootDir>/config/{topics,subscriptionGroup,consumerOffset,delayOffset}.json`.
+//! Exports of the metadata in RocketMQ's shapes: `<storePathRootDir>/config/{topics,subscriptionGroup,consumerOffset,delayOffset,messageRequestMode}.json`.
 //!
 //! For operators' scripts, for going back to an Apache broker, and as a last resort when the metadata store itself is lost. Nothing
 //! reads them while there is a metadata store: changing them changes nothing. They are written every
@@ -25,11 +25,12 @@ pub const MARK: (&str, &str) =
     ("exportedBy", "RingMQ, from its metadata store; changes made here have no effect");
 
 /// The files, by table.
-pub const FILES: [(Table, &str); 4] = [
+pub const FILES: [(Table, &str); 5] = [
     (Table::Topics, "topics.json"),
     (Table::Groups, "subscriptionGroup.json"),
     (Table::Offsets, "consumerOffset.json"),
     (Table::Delay, "delayOffset.json"),
+    (Table::RequestModes, "messageRequestMode.json"),
 ];
 
 /// Text per write.
@@ -79,6 +80,7 @@ fn version(core: &Core, table: Table) -> DataVersion {
         Table::Groups => core.groups.borrow().version(),
         Table::Offsets => core.offsets.borrow().version(),
         Table::Delay => core.offsets.borrow().delay().data_version,
+        Table::RequestModes => core.modes.borrow().version(),
     }
 }
 
@@ -153,6 +155,9 @@ async fn fill(core: &Core, table: Table, text: &mut TextFile) -> io::Result<()> 
             let delay = core.offsets.borrow().delay().clone();
             text.member("offsetTable", &delay.sums());
             text.member("shardOffsetTable", &delay.shards);
+        }
+        Table::RequestModes => {
+            text.member("messageRequestModeMap", &core.modes.borrow().all().message_request_mode_map);
         }
     }
     text.end_object();

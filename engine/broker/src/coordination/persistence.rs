@@ -21,6 +21,7 @@ impl Core {
     pub fn save(&self) -> Saved {
         let mut changes = self.topics.borrow_mut().take_changes();
         changes.extend(self.groups.borrow_mut().take_changes());
+        changes.extend(self.modes.borrow_mut().take_changes());
         while changes.len() > CHANGES_PER_TRANSACTION {
             let rest = changes.split_off(CHANGES_PER_TRANSACTION);
             // If it fails, so does what comes behind it.
@@ -62,6 +63,14 @@ impl Core {
             Change::Forbidden { group, topics } => {
                 self.groups.borrow_mut().apply_forbidden(&group, topics);
                 Applied::Group(group)
+            }
+            Change::RequestModes { topic, modes } => {
+                self.modes.borrow_mut().apply(&topic, modes);
+                Applied::Nothing
+            }
+            Change::Version(Table::RequestModes, version) => {
+                self.modes.borrow_mut().apply_version(version);
+                Applied::Nothing
             }
             Change::Version(Table::Topics, version) => {
                 self.topics.borrow_mut().apply_version(version);
@@ -114,6 +123,7 @@ impl State for Core {
     fn refused(&self) {
         self.topics.borrow_mut().forget_staged();
         self.groups.borrow_mut().forget_staged();
+        self.modes.borrow_mut().forget_staged();
     }
 
     fn part(&self, cursor: &mut Cursor) -> Vec<Change> {
@@ -134,6 +144,7 @@ impl Sink for Loading<'_> {
     fn reset(&mut self) {
         self.0.topics.borrow_mut().clear();
         self.0.groups.borrow_mut().clear();
+        self.0.modes.borrow_mut().clear();
         self.0.offsets.borrow_mut().clear();
     }
 
@@ -156,6 +167,8 @@ pub enum Cursor {
     Groups(Option<String>),
     /// In what groups must not do.
     Forbidden(Option<String>),
+    /// In the modes of groups.
+    RequestModes(Option<String>),
     /// In the offsets.
     Offsets(Option<Pair>),
     /// In the delay progress.
@@ -179,6 +192,7 @@ impl Cursor {
                     Change::Version(Table::Groups, core.groups.borrow().version()),
                     Change::Version(Table::Offsets, core.offsets.borrow().version()),
                     Change::Version(Table::Delay, core.offsets.borrow().delay().data_version),
+                    Change::Version(Table::RequestModes, core.modes.borrow().version()),
                 ]
             }
             Self::Topics(after) => {
@@ -212,11 +226,24 @@ impl Cursor {
                 let part: Vec<_> = groups.forbidden_after(after.as_deref()).take(PART_ENTRIES).collect();
                 *self = match part.last() {
                     Some((name, _)) => Self::Forbidden(Some((*name).clone())),
-                    None => Self::Offsets(None),
+                    None => Self::RequestModes(None),
                 };
                 let change = |(name, topics): (&String, &Arc<_>)| Change::Forbidden {
                     group: name.clone(),
                     topics: Arc::clone(topics),
+                };
+                part.into_iter().map(change).collect()
+            }
+            Self::RequestModes(after) => {
+                let modes = core.modes.borrow();
+                let part: Vec<_> = modes.after(after.as_deref()).take(PART_ENTRIES).collect();
+                *self = match part.last() {
+                    Some((topic, _)) => Self::RequestModes(Some((*topic).clone())),
+                    None => Self::Offsets(None),
+                };
+                let change = |(topic, modes): (&String, &Arc<_>)| Change::RequestModes {
+                    topic: topic.clone(),
+                    modes: Arc::clone(modes),
                 };
                 part.into_iter().map(change).collect()
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ringmq_reactor::TaskIo;
 use ringmq_reactor::task::Notify;
-use ringmq_remoting::body::{RegisterBrokerBody, RegisteredTopics};
+use ringmq_remoting::body::{RegisterBrokerBody, RegisteredTopics, TopicRouteData};
 use ringmq_remoting::code::{request, response};
 use ringmq_transport::{CallError, Client, ClientOptions, Request};
 use tracing::{info, warn};
@@ -24,6 +24,8 @@ const PERIOD_MS: std::ops::RangeInclusive<u64> = 10_000..=60_000;
 const RETRY_AFTER: Duration = Duration::from_secs(3);
 /// A name server may take this long to hear that the broker leaves.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
+/// A name server may take this long to say where a topic lies: clients wait 3 s for the broker's answer.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A request that changes a topic waits this long for the name servers to know before it is answered.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -111,6 +113,26 @@ impl Registration {
         };
         // Too late is no error: the change spreads with the next attempt.
         let _ = io.timeout(SETTLE_TIMEOUT, wait).await;
+    }
+
+    /// Where a topic lies, as the first name server says that answers.
+    pub async fn route(core: &Rc<Core>, topic: &str) -> Option<TopicRouteData> {
+        let servers: Vec<_> = core.registration.servers.borrow().iter().map(Rc::clone).collect();
+        let request = Request::new(request::GET_ROUTEINFO_BY_TOPIC).str("topic", topic);
+        for server in servers.iter().filter(|server| !server.is_failing.get()) {
+            match core.registration.client.call(server.address, &request, ROUTE_TIMEOUT).await {
+                Ok(answer) if answer.code() == response::SUCCESS => {
+                    match TopicRouteData::from_json(&answer.body()) {
+                        Ok(route) => return Some(route),
+                        Err(error) => warn!(name_server = %server.address, %error, "a route cannot be read"),
+                    }
+                }
+                // It does not know the topic; another one may.
+                Ok(_) => {}
+                Err(error) => warn!(name_server = %server.address, %error, "cannot ask for a route"),
+            }
+        }
+        None
     }
 
     /// Tells every name server that the broker leaves.

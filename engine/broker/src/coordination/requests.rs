@@ -3,6 +3,7 @@
 //! A handler answers at once, or hands back a future that does (when the answer must wait for the disk, the data shards or
 //! a client). Handlers of one connection are started in the order of its requests.
 
+mod assignment;
 mod by_key;
 mod clients;
 mod config;
@@ -29,6 +30,7 @@ use super::core::{Core, Response, TooManyQuestions};
 use super::groups::GroupError;
 use super::names::NameError;
 use super::relay::Channel;
+use super::request_modes::ModeError;
 use super::topics::TopicError;
 use crate::message::{Ensure, ForwardedRequest, Origin, Question};
 use crate::metadata::SaveError;
@@ -115,6 +117,7 @@ refusals! {
     NameError => INVALID_PARAMETER,
     TopicError => INVALID_PARAMETER,
     GroupError => INVALID_PARAMETER,
+    ModeError => INVALID_PARAMETER,
 }
 
 /// The response for an answer.
@@ -135,6 +138,10 @@ pub fn dispatch(core: &Rc<Core>, request: Request) -> Outcome {
         code::GET_PRODUCER_CONNECTION_LIST => clients::producer_connections(core, &request).into(),
         code::GET_ALL_PRODUCER_INFO => clients::all_producers(core).into(),
         code::QUERY_SUBSCRIPTION_BY_CONSUMER => clients::subscription(core, &request).into(),
+
+        code::QUERY_ASSIGNMENT => assignment::query(core, &request),
+        code::SET_MESSAGE_REQUEST_MODE => assignment::set_mode(core, &request),
+        code::GET_ALL_MESSAGE_REQUEST_MODE => assignment::all_modes(core).into(),
 
         code::LOCK_BATCH_MQ => locks::lock(core, &request).into(),
         code::UNLOCK_BATCH_MQ => locks::unlock(core, &request).into(),

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringmq_reactor::TaskIo;
 use ringmq_reactor::task::Backup;
-use ringmq_remoting::body::{ConsumerOffsetTable, SubscriptionGroupWrapper, TopicConfigWrapper};
+use ringmq_remoting::body::{
+    ConsumerOffsetTable, DataVersion, MessageRequestModes, SubscriptionGroupWrapper, TopicConfigWrapper,
+};
 use ringmq_remoting::json::{self, Value};
 use tracing::{error, info, warn};
 
@@ -26,11 +28,10 @@ use crate::metadata::{Change, Sink, Table};
 const TAKEN_OVER: &str = ".taken-over";
 
 /// Files of an Apache broker that are not taken over, and what was in them.
-const LEFT_BEHIND: [(&str, &str); 7] = [
+const LEFT_BEHIND: [(&str, &str); 6] = [
     ("consumerFilter.json", "compiled SQL filters: clients bring them again"),
     ("consumerOrderInfo.json", "orderly pop in progress"),
     ("topicQueueMapping.json", "static topics"),
-    ("messageRequestMode.json", "groups switched to pop"),
     ("lmqConsumerOffset.json", "offsets of light message queues"),
     ("timercheck", "progress of timed messages"),
     ("transactionMetrics", "open transactions per topic"),
@@ -161,6 +162,7 @@ fn parse(path: &Path, bytes: Bytes, table: Table) -> Result<Loaded, String> {
         Table::Groups => groups(&bytes)?,
         Table::Offsets => offsets(&bytes)?,
         Table::Delay => delay(&bytes)?,
+        Table::RequestModes => request_modes(&bytes)?,
     };
     let understood = json::parse(understood.as_bytes()).map_err(|error| error.to_string())?;
     let mut unknown = BTreeMap::new();
@@ -224,9 +226,18 @@ fn delay(text: &[u8]) -> Read {
     Ok((changes, understood))
 }
 
+fn request_modes(text: &[u8]) -> Read {
+    let modes = MessageRequestModes::from_json(text).map_err(|error| error.to_string())?;
+    let understood = modes.to_json();
+    let table = modes.message_request_mode_map.into_iter().filter(|(_, modes)| !modes.is_empty());
+    let change = |(topic, modes)| Change::RequestModes { topic, modes: Arc::new(modes) };
+    let version = Change::Version(Table::RequestModes, DataVersion::default());
+    Ok((std::iter::once(version).chain(table.map(change)).collect(), understood))
+}
+
 /// Tables whose members are entries, named by people.
-const TABLE_MEMBERS: [&str; 4] =
-    ["topicConfigTable", "subscriptionGroupTable", "offsetTable", "forbiddenTable"];
+const TABLE_MEMBERS: [&str; 5] =
+    ["topicConfigTable", "subscriptionGroupTable", "offsetTable", "forbiddenTable", "messageRequestModeMap"];
 
 /// Notes paths of members of `original` that are missing in `understood`.
 fn note_unknown(

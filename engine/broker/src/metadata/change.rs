@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringmq_remoting::body::{DataVersion, SubscriptionGroupConfig, TopicConfig};
+use ringmq_remoting::body::{DataVersion, MessageRequestMode, SubscriptionGroupConfig, TopicConfig};
+use ringmq_remoting::json;
 
 /// Version of the form below, in the first frame of each file. To be raised when an older broker could misread what is written.
 pub const FORMAT: u32 = 1;
@@ -23,6 +24,8 @@ pub enum Table {
     Offsets,
     /// Delay progress.
     Delay,
+    /// How groups consume topics.
+    RequestModes,
 }
 
 /// One change.
@@ -71,6 +74,13 @@ pub enum Change {
         /// Level (from 1) and next offset in its parking queue.
         levels: Vec<(i32, i64)>,
     },
+    /// How groups consume a topic. Empty: as by default.
+    RequestModes {
+        /// The topic.
+        topic: String,
+        /// By group.
+        modes: Arc<BTreeMap<String, MessageRequestMode>>,
+    },
 }
 
 /// A payload that passed its checksum and still makes no sense.
@@ -90,7 +100,7 @@ pub enum DecodeError {
     Config(#[from] ringmq_remoting::body::BodyError),
 }
 
-const TABLES: [Table; 4] = [Table::Topics, Table::Groups, Table::Offsets, Table::Delay];
+const TABLES: [Table; 5] = [Table::Topics, Table::Groups, Table::Offsets, Table::Delay, Table::RequestModes];
 
 impl Change {
     /// Appends its binary form.
@@ -148,6 +158,14 @@ impl Change {
                 out.push(10);
                 out.extend(shard.to_le_bytes());
                 pairs(out, levels);
+            }
+            Self::RequestModes { topic, modes } => {
+                out.push(11);
+                text(out, topic);
+                count(out, modes.len());
+                for mode in modes.values() {
+                    text(out, &json::to_text(mode));
+                }
             }
         }
     }
@@ -220,6 +238,16 @@ impl<'a> Reader<'a> {
             8 => Change::TopicOffsetsGone(Arc::from(self.text()?)),
             9 => Change::GroupOffsetsGone(Arc::from(self.text()?)),
             10 => Change::Delay { shard: u16::from_le_bytes(self.array()?), levels: self.pairs()? },
+            11 => {
+                let topic = self.text()?.to_owned();
+                let modes: Result<_, DecodeError> = (0..self.count()?)
+                    .map(|_| {
+                        let mode = MessageRequestMode::from_json(self.text()?.as_bytes())?;
+                        Ok((mode.consumer_group.clone(), mode))
+                    })
+                    .collect();
+                Change::RequestModes { topic, modes: Arc::new(modes?) }
+            }
             other => return Err(DecodeError::Tag(other)),
         })
     }
@@ -283,6 +311,13 @@ mod tests {
             Change::TopicOffsetsGone(Arc::from("T")),
             Change::GroupOffsetsGone(Arc::from("Größe")),
             Change::Delay { shard: 2, levels: vec![(18, 5)] },
+            Change::RequestModes {
+                topic: "T".to_owned(),
+                modes: Arc::new(BTreeMap::from([(
+                    "g".to_owned(),
+                    MessageRequestMode { consumer_group: "g".to_owned(), ..MessageRequestMode::default() },
+                )])),
+            },
         ]
     }
 

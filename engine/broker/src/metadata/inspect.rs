@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringmq_reactor::TaskIo;
-use ringmq_remoting::body::{DataVersion, SubscriptionGroupConfig, TopicConfig};
+use ringmq_remoting::body::{DataVersion, MessageRequestMode, SubscriptionGroupConfig, TopicConfig};
 use ringmq_store::inspect::Severity;
 
 use super::change::{Change, Table};
@@ -35,6 +35,8 @@ pub struct Tables {
     pub offsets: BTreeMap<Arc<str>, BTreeMap<Arc<str>, QueueOffsets>>,
     /// Shard → next offsets of delay levels.
     pub delay: BTreeMap<u16, QueueOffsets>,
+    /// Topic → group → how it consumes.
+    pub modes: BTreeMap<String, Arc<BTreeMap<String, MessageRequestMode>>>,
 }
 
 /// Something that is not as it was written.
@@ -100,6 +102,9 @@ impl Sink for Reading {
                 tables.offsets.remove(&group);
             }
             Change::Delay { shard, levels } => tables.delay.entry(shard).or_default().extend(levels),
+            Change::RequestModes { topic, modes } => {
+                set(&mut tables.modes, topic, (!modes.is_empty()).then_some(modes));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The coordination half of a whole broker in the simulated world, with a real name server, talked to over connections.
 
 mod admin;
+mod assignment;
 mod clients;
 mod inspect;
 mod journal;

@@ -120,6 +120,7 @@ pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
     info!(peer = %request.origin.peer, topic, "topic deletion asked for");
     let core = Rc::clone(core);
     let existed = core.topics.borrow_mut().delete(&topic, core.now_ms());
+    core.modes.borrow_mut().remove_topic(&topic, core.now_ms());
     let saved = core.save();
     Outcome::later(async move {
         match existed {

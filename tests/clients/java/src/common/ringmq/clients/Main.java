@@ -90,7 +90,8 @@ public final class Main {
         suites.put("push", PushCases.all());
         suites.put("orderly", OrderlyCases.all());
         suites.put("start", StartPointCases.all());
-        suites.put("lite", litePull());
+        suites.put("pop", optional("PopCases"));
+        suites.put("lite", optional("LitePullCases"));
         suites.put("pull", PullCases.all());
         suites.put("query", QueryCases.all());
         suites.put("send", SendCases.all());
@@ -108,12 +109,12 @@ public final class Main {
         return cases;
     }
 
-    /** Lite pull exists from 4.6 on; its cases are compiled in only where the client has it. */
+    /** Lite pull exists from 4.6 on, popping from 5.0: their cases are compiled in only where the client has them. */
     @SuppressWarnings("unchecked")
-    private static Map<String, Case> litePull() throws ReflectiveOperationException {
+    private static Map<String, Case> optional(String cases) throws ReflectiveOperationException {
         Class<?> kind;
         try {
-            kind = Class.forName("ringmq.clients.LitePullCases");
+            kind = Class.forName("ringmq.clients." + cases);
         } catch (ClassNotFoundException e) {
             return Map.of();
         }
