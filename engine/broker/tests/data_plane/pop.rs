@@ -159,6 +159,34 @@ fn tags_filter_and_what_is_not_wanted_is_passed_over() {
 }
 
 #[test]
+fn expressions_filter_pops_that_wait_and_retries_too() {
+    Setup::with(96, "enablePropertyFilter=true").run(|client| async move {
+        let sized = |queue, size: &str| Send::new("T", queue, size).property("size", size);
+        for n in 0..8 {
+            client.send(sized(n % 4, "1")).await;
+        }
+        let pop = Pop { expression: "size > 4".to_owned(), poll_ms: 5_000, ..Pop::new("T") };
+        let request = pop.request().str("expType", "SQL92");
+        let (waiting, held) = (client.another(), request.clone());
+        let (found, ()) = futures(&client, async move { popped(&waiting.done(&held).await) }, {
+            let client = client.clone();
+            async move {
+                seconds(&client, 1).await;
+                client.send(sized(2, "2")).await;
+                client.send(sized(3, "7")).await;
+            }
+        })
+        .await;
+        assert_eq!(bodies(&found), ["7"]);
+        seconds(&client, 12).await;
+        assert_eq!(bodies(&popped(&client.done(&request).await)), ["7"]);
+        let broken = Pop { expression: "size >".to_owned(), ..Pop::new("T") };
+        let (code, _) = client.refusal(&broken.request().str("expType", "SQL92")).await;
+        assert_eq!(code, response::SUBSCRIPTION_PARSE_FAILED);
+    });
+}
+
+#[test]
 fn a_message_can_stay_invisible_for_longer_or_shorter() {
     Setup::new(84).run(|client| async move {
         send(&client, 2).await;
