@@ -234,7 +234,6 @@ pub(super) const OTHER_KEYS: &[OtherKey] = &[
     idle("popConsumerKVServiceEnable", "false"),
     warn("enableBroadcastOffsetStore", "true", NO_PROXY),
     warn("storeReplyMessageEnable", "true", "request-reply is not built yet"),
-    warn("useServerSideResetOffset", "true", "offsets are always reset on the broker, as in 5.2 and later"),
     warn("enableCleanExpiredOffset", "false", "offsets of groups and topics stay until these are deleted"),
     warn("disableConsumeIfConsumerReadSlowly", "false", "slow groups are not stopped"),
     warn("consumerFallbehindThreshold", "17179869184", "slow groups are not stopped"),

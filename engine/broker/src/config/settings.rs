@@ -209,6 +209,8 @@ settings! { host;
     notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", Live, true;
     /// They are told at once, else every 15 s.
     real_time_notify_consumer_change: bool = "realTimeNotifyConsumerChange", Live, true;
+    /// 222 moves offsets on the broker and tells clients at their next pull; else it tells them at once (220) where to go on, as up to 5.1.
+    use_server_side_reset_offset: bool = "useServerSideResetOffset", Live, true;
     /// Clients without a heartbeat for this long are dropped.
     channel_expired_timeout: u64 = "channelExpiredTimeout", Live, 120_000;
     /// Subscriptions seen only in pull requests are forgotten after this time.

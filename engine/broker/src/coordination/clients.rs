@@ -103,7 +103,7 @@ mod tests {
             model: CLUSTERING.to_owned(),
             from_where: String::new(),
             subscriptions: Some(Vec::new()),
-            fingerprint: None,
+            fingerprint: 0,
         };
         clients.consumers.heartbeat(join(1, "one", 1_000));
         clients.consumers.heartbeat(join(2, "two", 50_000));

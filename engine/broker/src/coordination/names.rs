@@ -36,7 +36,7 @@ pub enum NameError {
     #[error("The specified {0} is blank.")]
     Blank(&'static str),
     /// A character outside `%|a-zA-Z0-9_-`.
-    #[error("The specified {kind}[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")]
+    #[error("The specified {kind}: {name}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")]
     Characters {
         /// `topic` or `group`.
         kind: &'static str,
@@ -44,8 +44,15 @@ pub enum NameError {
         name: String,
     },
     /// Longer than its limit.
-    #[error("The specified {0} is longer than {0} max length.")]
-    TooLong(&'static str),
+    #[error("The specified {kind}: {name}, is longer than {kind} max length: {chars_max}")]
+    TooLong {
+        /// `topic` or `group`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The limit.
+        chars_max: usize,
+    },
     /// The broker's own.
     #[error("The topic[{0}] is conflict with system topic.")]
     System(String),
@@ -60,7 +67,7 @@ fn check(kind: &'static str, name: &str, chars_max: usize) -> Result<(), NameErr
         return Err(NameError::Characters { kind, name: name.to_owned() });
     }
     if name.len() > chars_max {
-        return Err(NameError::TooLong(kind));
+        return Err(NameError::TooLong { kind, name: name.to_owned(), chars_max });
     }
     Ok(())
 }
@@ -120,7 +127,7 @@ mod tests {
         assert_eq!(check_topic(" ").expect_err("blank").to_string(), "The specified topic is blank.");
         assert_eq!(
             check_topic("a.b").expect_err("dot").to_string(),
-            "The specified topic[a.b] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+            "The specified topic: a.b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
         );
         assert_eq!(
             check_topic(&"x".repeat(128)).expect_err("long").to_string(),
@@ -133,7 +140,7 @@ mod tests {
     #[test]
     fn group_names() {
         assert_eq!(check_group(&"g".repeat(120)), Ok(()));
-        assert_eq!(check_group(&"g".repeat(121)), Err(NameError::TooLong("group")));
+        assert!(matches!(check_group(&"g".repeat(121)), Err(NameError::TooLong { chars_max: 120, .. })));
     }
 
     #[test]

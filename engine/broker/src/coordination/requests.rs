@@ -11,6 +11,7 @@ mod groups;
 mod locks;
 mod offsets;
 mod relay;
+mod reset;
 mod stats;
 mod topics;
 
@@ -162,7 +163,8 @@ pub fn dispatch(core: &Rc<Core>, request: Request) -> Outcome {
 
         code::GET_ALL_CONSUMER_OFFSET => offsets::all(core).into(),
         code::GET_ALL_DELAY_OFFSET => offsets::all_delay(core).into(),
-        code::INVOKE_BROKER_TO_RESET_OFFSET => offsets::reset(core, &request),
+        code::INVOKE_BROKER_TO_RESET_OFFSET => reset::reset(core, &request),
+        code::QUERY_CORRECTION_OFFSET => offsets::correction(core, &request),
         code::CLONE_GROUP_OFFSET => offsets::clone(core, &request),
         code::QUERY_TOPICS_BY_CONSUMER => offsets::topics_of_group(core, &request),
         code::QUERY_TOPIC_CONSUME_BY_WHO => offsets::groups_of_topic(core, &request),
@@ -180,6 +182,7 @@ pub fn dispatch(core: &Rc<Core>, request: Request) -> Outcome {
         code::UPDATE_BROKER_CONFIG => config::update(core, &request),
 
         code::GET_CONSUMER_RUNNING_INFO => relay::running_info(core, &request),
+        code::CONSUME_MESSAGE_DIRECTLY => relay::consume_directly(core, &request),
         code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => relay::consumer_status(core, &request),
 
         code::DELETE_EXPIRED_COMMITLOG => delete_expired(core),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ringmq_store::{KeyIndexEnd, KeyMatch, KeyQuery};
+use bytes::Bytes;
+use ringmq_store::{KeyIndexEnd, KeyMatch, KeyQuery, PhysicalOffset};
 
 /// Asked of every data shard; each answers for the queues it owns.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +31,8 @@ pub enum Question {
     CleanExpired,
     /// The newest messages with a key. → [`Answer::Keyed`]
     Keyed(Arc<KeyQuery>),
+    /// One record of the log. → [`Answer::Record`]
+    Record(PhysicalOffset),
     /// Counters and gauges. → [`Answer::Runtime`]
     Runtime,
     /// One item of the broker statistics (code 315). → [`Answer::Stats`]
@@ -45,6 +48,20 @@ pub enum Question {
         group: Arc<str>,
         /// Only of this topic.
         topic: Option<Arc<str>>,
+    },
+    /// Committed offsets of all groups in a topic. → [`Answer::Offsets`]
+    TopicOffsets {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// Where a reset would move a group in the topic's queues that can be written to; moves nothing. → [`Answer::Offsets`]
+    ResetTargets {
+        /// The group.
+        group: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+        /// Where to.
+        target: ResetTarget,
     },
     /// Groups that have offsets in a topic. → [`Answer::Groups`]
     TopicGroups {
@@ -114,11 +131,13 @@ pub enum Answer {
     ConsumeSpans(Vec<ConsumeSpan>),
     /// See [`Question::Keyed`].
     Keyed(Result<KeyedMessages, String>),
+    /// See [`Question::Record`]; `None`: there is none in this shard's log. The error: why it cannot be read.
+    Record(Result<Option<Bytes>, String>),
     /// See [`Question::Runtime`].
     Runtime(Box<ShardRuntime>),
     /// See [`Question::Stats`]; `None`: never counted here.
     Stats(Option<StatsItem>),
-    /// See [`Question::GroupOffsets`], [`Question::ResetOffsets`].
+    /// See [`Question::GroupOffsets`], [`Question::TopicOffsets`], [`Question::ResetTargets`], [`Question::ResetOffsets`].
     Offsets(Vec<QueueOffset>),
     /// See [`Question::TopicGroups`].
     Groups(Vec<Arc<str>>),
@@ -172,13 +191,13 @@ pub struct ConsumeQueueStats {
     pub broker_offset: i64,
     /// Committed offset; 0 if there is none.
     pub consumer_offset: i64,
-    /// Where the last pull ended; 0 if there was none since start.
+    /// Where the last pull ended, if that is behind `consumer_offset`; else that.
     pub pull_offset: i64,
     /// Store time of the message before `consumer_offset`, ms; 0 if there is none.
     pub last_timestamp_ms: i64,
 }
 
-/// A group's position in a queue, in time. All ms.
+/// A group's position in a queue, in time. All ms; -1 where there is no message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConsumeSpan {
     /// The queue.

@@ -20,11 +20,9 @@ impl Plane {
     pub(crate) fn update_consumer_offset(&mut self, wire: &mut Wire<'_>, incoming: &Incoming<'_>) -> Served {
         let header = UpdateConsumerOffsetHeader::from_command(incoming.command)?;
         let caller = incoming.caller;
-        let (Some(queue_id), Some(offset)) = (header.queue_id, header.commit_offset) else {
-            wire.refuse(&caller, response::INVALID_PARAMETER, "queueId or commitOffset is missing");
-            return Ok(());
-        };
-        if self.pass_on(wire, incoming, &header.topic, queue_id) {
+        if let Some(queue_id) = header.queue_id
+            && self.pass_on(wire, incoming, &header.topic, queue_id)
+        {
             return Ok(());
         }
         if self.draining {
@@ -39,6 +37,16 @@ impl Plane {
         };
         let Some(topic) = self.tables.topic(&header.topic) else {
             wire.refuse(&caller, response::TOPIC_NOT_EXIST, &format!("Topic {} not exist!", header.topic));
+            return Ok(());
+        };
+        let Some(queue_id) = header.queue_id else {
+            let remark = format!("QueueId is null, topic is {}", header.topic);
+            wire.refuse(&caller, response::INVALID_PARAMETER, &remark);
+            return Ok(());
+        };
+        let Some(offset) = header.commit_offset else {
+            let remark = format!("Offset is null, topic is {}", header.topic);
+            wire.refuse(&caller, response::INVALID_PARAMETER, &remark);
             return Ok(());
         };
         let (group, topic) = (Arc::clone(&group.name), Arc::clone(&topic.name));
@@ -63,9 +71,14 @@ impl Plane {
         }
         let caller = incoming.caller;
         let position = self.offsets.get(&header.consumer_group, topic, queue_id);
-        if let Some(offset) = position.and_then(|position| position.committed) {
+        // Any number can be committed; below 0 it means none.
+        let committed = position.and_then(|position| position.committed).filter(|&offset| offset >= 0);
+        if let Some(offset) = committed {
             answer_offset(wire, &caller, offset);
-        } else if header.set_zero_if_not_found != Some(false) && self.is_young(topic, queue_id) {
+        } else if header.set_zero_if_not_found == Some(false) {
+            let remark = "Not found, do not set to zero, maybe this group boot first";
+            wire.refuse(&caller, response::QUERY_NOT_FOUND, remark);
+        } else if self.is_young(topic, queue_id) {
             answer_offset(wire, &caller, 0);
         } else {
             let remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first";
@@ -74,12 +87,12 @@ impl Plane {
         Ok(())
     }
 
-    /// Whether the queue still has its first message, and that is fresh; an empty queue is young.
+    /// Whether the queue still has its first message, and that is fresh.
     pub(crate) fn is_young(&self, topic: &str, queue_id: i32) -> bool {
         if self.store.min_offset(topic, queue_id).is_some_and(|min| min > 0) {
             return false;
         }
         let first = self.store.queue_start(topic, queue_id);
-        first.is_none_or(|first| self.store.log_max().since(first) <= YOUNG_BYTES)
+        first.is_some_and(|first| self.store.log_max().since(first) <= YOUNG_BYTES)
     }
 }

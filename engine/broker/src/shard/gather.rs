@@ -12,7 +12,7 @@ use super::plane::{Cold, Plane};
 use super::wire::Wire;
 use crate::message::{
     Answer, ConsumeQueueStats, ConsumeSpan, Question, QueueOffset, QueueStats, ResetTarget, ShardMessage,
-    ShardRuntime,
+    ShardRuntime, Topic,
 };
 
 /// A question whose answer needs parts of the queue index that have to be read first. It is asked again with each part that has come;
@@ -23,6 +23,9 @@ pub(crate) struct Gathering {
     question: Question,
     times: Times,
 }
+
+/// What the reference shows for the time of a message that is not there.
+const NO_TIME: i64 = -1;
 
 /// Store times that were learnt: (topic, queue, offset).
 type Times = FxHashMap<(Arc<str>, i32, i64), Option<i64>>;
@@ -38,6 +41,18 @@ impl Plane {
             }
             Question::ConsumeSpans { group, topic } => {
                 self.consume_spans(wire, &mut times, group, topic).map(Answer::ConsumeSpans)
+            }
+            Question::ResetTargets { group, topic, target } => {
+                let queues = self.queues_below(topic, |topic| topic.write_queues);
+                self.reset_targets(wire, &mut times, topic, queues, *target).map(|targets| {
+                    let offset = |(queue_id, offset)| QueueOffset {
+                        group: Arc::clone(group),
+                        topic: Arc::clone(topic),
+                        queue_id,
+                        offset,
+                    };
+                    Answer::Offsets(targets.into_iter().map(offset).collect())
+                })
             }
             Question::ResetOffsets { group, topic, queue_id, target, force } => {
                 self.reset_offsets(wire, &mut times, group, topic, *queue_id, *target, *force).map(|moved| {
@@ -65,7 +80,10 @@ impl Plane {
         let now = wire.io.now();
         let answer = match question {
             Question::TopicStats { topic } => Answer::TopicStats(self.topic_stats(&topic)),
-            Question::ConsumeStats { .. } | Question::ConsumeSpans { .. } | Question::ResetOffsets { .. } => {
+            Question::ConsumeStats { .. }
+            | Question::ConsumeSpans { .. }
+            | Question::ResetTargets { .. }
+            | Question::ResetOffsets { .. } => {
                 return self.gather(wire, Gathering { id, question, times: Times::default() });
             }
             Question::CleanExpired => {
@@ -76,11 +94,13 @@ impl Plane {
                 let lookup = Store::key_lookup(KeyQuery::clone(&query));
                 return self.run_keyed(wire, KeyedWork { id, lookup });
             }
+            Question::Record(offset) => return self.record_for_coordination(wire, id, offset),
             Question::Runtime => Answer::Runtime(Box::new(self.runtime(wire, now))),
             Question::Stats { name, key } => Answer::Stats(self.stats.item(now, &name, &key)),
             Question::GroupOffsets { group, topic } => {
                 Answer::Offsets(self.group_offsets(&group, topic.as_deref()))
             }
+            Question::TopicOffsets { topic } => Answer::Offsets(self.offsets.in_topic(&topic)),
             Question::TopicGroups { topic } => Answer::Groups(self.offsets.groups_of(&topic)),
             Question::DeleteTopic { topic } => return self.delete_topic(wire, id, &topic),
             Question::DeleteGroupOffsets { group } => {
@@ -102,8 +122,12 @@ impl Plane {
 
     /// The queues of a topic that this shard owns, stored into or not.
     fn own_queues(&self, topic: &str) -> Vec<i32> {
-        let configured =
-            self.tables.topic(topic).map_or(0, |t| t.config.read_queues.max(t.config.write_queues));
+        self.queues_below(topic, |topic| topic.read_queues.max(topic.write_queues))
+    }
+
+    /// Those of the topic's first so many queues that this shard owns.
+    fn queues_below(&self, topic: &str, count: impl Fn(&Topic) -> i32) -> Vec<i32> {
+        let configured = self.tables.topic(topic).map_or(0, |entry| count(&entry.config));
         (0..configured).filter(|&queue| self.owner.of(topic, queue) == self.me).collect()
     }
 
@@ -175,7 +199,7 @@ impl Plane {
             tps += self.stats.group_get_tps(wire.io.now(), topic, group);
             for queue_id in self.own_queues(topic) {
                 let position = self.offsets.get(group, topic, queue_id);
-                let consumer_offset = position.and_then(|p| p.committed).unwrap_or(0);
+                let consumer_offset = position.and_then(|p| p.committed).unwrap_or(0).max(0);
                 let pull_offset = position.and_then(|p| p.pulled).unwrap_or(0);
                 let last_time = self.store_time(wire, times, topic, queue_id, consumer_offset - 1)?;
                 queues.push(ConsumeQueueStats {
@@ -183,7 +207,7 @@ impl Plane {
                     queue_id,
                     broker_offset: self.bounds(topic, queue_id).1,
                     consumer_offset,
-                    pull_offset,
+                    pull_offset: pull_offset.max(consumer_offset),
                     last_timestamp_ms: last_time.unwrap_or(0),
                 });
             }
@@ -198,21 +222,23 @@ impl Plane {
         group: &str,
         topic: &Arc<str>,
     ) -> Result<Vec<ConsumeSpan>, ReadTicket> {
-        let wall_ms = wire.io.wall_ms();
+        let wall_ms = i64::try_from(wire.io.wall_ms()).unwrap_or(i64::MAX);
         let mut spans = Vec::new();
-        for queue_id in self.own_queues(topic) {
+        for queue_id in self.queues_below(topic, |topic| topic.write_queues) {
             let (min, max) = self.bounds(topic, queue_id);
-            let Some(min_ms) = self.store_time(wire, times, topic, queue_id, min)? else { continue };
+            let min_ms = self.store_time(wire, times, topic, queue_id, min)?.unwrap_or(NO_TIME);
             let committed = self.offsets.get(group, topic, queue_id).and_then(|p| p.committed).unwrap_or(0);
+            let consumed_ms = match committed {
+                1.. => self.store_time(wire, times, topic, queue_id, committed - 1)?.unwrap_or(NO_TIME),
+                _ => min_ms,
+            };
             let waiting_since = self.store_time(wire, times, topic, queue_id, committed.max(min))?;
-            let waiting_since = waiting_since.map(|t| u64::try_from(t).unwrap_or(0));
             spans.push(ConsumeSpan {
                 queue_id,
                 min_ms,
-                max_ms: self.store_time(wire, times, topic, queue_id, max - 1)?.unwrap_or(min_ms),
-                consumed_ms: self.store_time(wire, times, topic, queue_id, committed - 1)?.unwrap_or(min_ms),
-                delay_ms: i64::try_from(waiting_since.map_or(0, |t| wall_ms.saturating_sub(t)))
-                    .unwrap_or(i64::MAX),
+                max_ms: self.store_time(wire, times, topic, queue_id, max - 1)?.unwrap_or(NO_TIME),
+                consumed_ms,
+                delay_ms: waiting_since.map_or(0, |since| wall_ms.saturating_sub(since).max(0)),
             });
         }
         Ok(spans)
@@ -292,9 +318,32 @@ impl Plane {
         target: ResetTarget,
         force: bool,
     ) -> Result<Vec<QueueOffset>, ReadTicket> {
+        let mut queues = self.queues_below(topic, |topic| topic.read_queues);
+        queues.retain(|&queue| queue_id.is_none_or(|only| only == queue));
+        // Nothing is moved before everything is known.
+        let mut moved = Vec::new();
+        for (queue_id, offset) in self.reset_targets(wire, times, topic, queues, target)? {
+            let committed = self.offsets.get(group, topic, queue_id).and_then(|p| p.committed);
+            if !force && committed.is_some_and(|committed| committed < offset) {
+                continue;
+            }
+            self.offsets.reset(group, topic, queue_id, offset);
+            moved.push(QueueOffset { group: Arc::clone(group), topic: Arc::clone(topic), queue_id, offset });
+        }
+        Ok(moved)
+    }
+
+    /// Queue and offset for each of the queues that has what is asked for.
+    fn reset_targets(
+        &mut self,
+        wire: &mut Wire<'_>,
+        times: &mut Times,
+        topic: &Arc<str>,
+        queues: Vec<i32>,
+        target: ResetTarget,
+    ) -> Result<Vec<(i32, i64)>, ReadTicket> {
         let mut targets = Vec::new();
-        let queues = self.own_queues(topic).into_iter();
-        for queue_id in queues.filter(|&queue| queue_id.is_none_or(|only| only == queue)) {
+        for queue_id in queues {
             let (min, max) = self.bounds(topic, queue_id);
             let offset = match target {
                 ResetTarget::Offset(offset) if (min..=max + 1).contains(&offset) => offset,
@@ -304,17 +353,7 @@ impl Plane {
             };
             targets.push((queue_id, offset));
         }
-        // Nothing is moved before everything is known.
-        let mut moved = Vec::new();
-        for (queue_id, offset) in targets {
-            let committed = self.offsets.get(group, topic, queue_id).and_then(|p| p.committed);
-            if !force && committed.is_some_and(|committed| committed < offset) {
-                continue;
-            }
-            self.offsets.reset(group, topic, queue_id, offset);
-            moved.push(QueueOffset { group: Arc::clone(group), topic: Arc::clone(topic), queue_id, offset });
-        }
-        Ok(moved)
+        Ok(targets)
     }
 
     /// The first message of a queue that was stored at `time` or later. Kept in `times` by the time: there is one for a question.

@@ -164,6 +164,21 @@ impl Offsets {
         found.into_iter()
     }
 
+    /// Committed offsets of all groups in a topic, sorted by group and queue.
+    pub(crate) fn in_topic(&self, topic: &str) -> Vec<QueueOffset> {
+        let mut found = Vec::new();
+        for (group, topics) in &self.groups {
+            let Some((topic, queues)) = topics.get_key_value(topic) else { continue };
+            for (&queue_id, position) in queues {
+                let Some(offset) = position.committed else { continue };
+                let (group, topic) = (Arc::clone(group), Arc::clone(topic));
+                found.push(QueueOffset { group, topic, queue_id, offset });
+            }
+        }
+        found.sort_unstable_by(|a, b| (&a.group, a.queue_id).cmp(&(&b.group, b.queue_id)));
+        found
+    }
+
     /// Groups with offsets in a topic, sorted.
     pub(crate) fn groups_of(&self, topic: &str) -> Vec<Arc<str>> {
         let has = |topics: &FxHashMap<Arc<str>, Queues>| {

@@ -80,7 +80,8 @@ impl Plane {
         match self.check_pull(&header, incoming) {
             Ok(pull) => {
                 if header.sys_flag & pull_flag::COMMIT_OFFSET != 0 {
-                    self.offsets.commit(&pull.group, &pull.topic, pull.queue_id, header.commit_offset);
+                    let offset = header.commit_offset.unwrap_or(0);
+                    self.offsets.commit(&pull.group, &pull.topic, pull.queue_id, offset);
                     self.adopt_offset(wire, &pull.group, &pull.topic, pull.queue_id);
                     self.report_soon(wire.io.now());
                 }
@@ -201,7 +202,7 @@ impl Plane {
             return Err(Refusal::forbidden(ForbiddenBy::Subscription, remark));
         }
         let subscription = online.subscriptions.get(&**topic).ok_or_else(not_exist)?;
-        if subscription.version < header.sub_version {
+        if subscription.version < header.sub_version.unwrap_or(0) {
             return Err(Refusal::new(
                 response::SUBSCRIPTION_NOT_LATEST,
                 "the consumer's subscription not latest",
@@ -214,7 +215,7 @@ impl Plane {
             let remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
             Refusal::new(response::FILTER_DATA_NOT_EXIST, remark)
         })?;
-        if filter.version < header.sub_version {
+        if filter.version < header.sub_version.unwrap_or(0) {
             let remark = "the consumer's consumer filter data not latest";
             return Err(Refusal::new(response::FILTER_DATA_NOT_LATEST, remark));
         }
@@ -270,7 +271,7 @@ impl Plane {
         if header.sys_flag & pull_flag::SUSPEND == 0 {
             return None;
         }
-        let asked = u64::try_from(header.suspend_timeout_millis).ok().filter(|&millis| millis > 0)?;
+        let asked = u64::try_from(header.suspend_timeout_millis?).ok().filter(|&millis| millis > 0)?;
         let short = self.config.short_polling_time_mills;
         Some(Duration::from_millis(if self.config.long_polling_enable { asked } else { short }))
     }
@@ -329,8 +330,6 @@ impl Plane {
             now.since(pull.caller.received),
         );
         let fields = [
-            ("MSG_REGION", FieldValue::Str(&self.config.region_id)),
-            ("TRACE_ON", FieldValue::Bool(self.config.trace_on)),
             ("groupSysFlag", FieldValue::Int(pull.group_sys_flag.into())),
             ("maxOffset", FieldValue::Int(result.max_offset)),
             ("minOffset", FieldValue::Int(result.min_offset)),
@@ -338,7 +337,7 @@ impl Plane {
             ("suggestWhichBrokerId", FieldValue::Int(pull.suggest_broker)),
             ("topicSysFlag", FieldValue::Int(pull.topic_sys_flag.into())),
         ];
-        let remark = Some(result.status.name());
+        let remark = Some(remark_of(result.status));
         wire.answer(&pull.caller, Answer { code, remark, fields: &fields, body: result.records });
     }
 
@@ -371,6 +370,14 @@ fn code_of(status: ReadStatus, offset: i64) -> i32 {
         | ReadStatus::NoMessageInQueue
         | ReadStatus::OffsetOverflowBadly
         | ReadStatus::OffsetTooSmall => response::PULL_OFFSET_MOVED,
+    }
+}
+
+/// The reference's name of a status. Queues of a topic exist there as soon as they are pulled; the store knows none without messages.
+fn remark_of(status: ReadStatus) -> &'static str {
+    match status {
+        ReadStatus::NoMatchedLogicQueue => ReadStatus::NoMessageInQueue.name(),
+        status => status.name(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Questions about single queues and messages: 29, 30, 31, 32, 33.
 
+use bytes::Bytes;
 use ringmq_remoting::FieldValue;
 use ringmq_remoting::code::response;
 use ringmq_remoting::request::{GetMaxOffsetHeader, QueueHeader, SearchOffsetHeader, ViewMessageHeader};
@@ -8,12 +9,20 @@ use ringmq_store::{Boundary, Lookup, PhysicalOffset, ReadError, RecordRead};
 use super::incoming::Incoming;
 use super::plane::{Cold, Plane, Served};
 use super::wire::{Answer, Caller, OVERLOAD, Wire};
+use crate::message::{self, ShardMessage};
 
-/// A message that is looked at by its id.
+/// A message that is looked at by its place in the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
-    caller: Caller,
+    asker: Asker,
     offset: PhysicalOffset,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Client(Caller),
+    /// [`Question::Record`](crate::message::Question::Record) with that id.
+    Coordination(u64),
 }
 
 /// A question to the queue index.
@@ -117,30 +126,46 @@ impl Plane {
         let header = ViewMessageHeader::from_command(incoming.command)?;
         let caller = incoming.caller;
         match PhysicalOffset::from_signed(header.offset).filter(|o| o.shard().0 < self.owner.shards()) {
-            Some(offset) if offset.shard() == self.me => self.run_view(wire, View { caller, offset }),
+            Some(offset) if offset.shard() == self.me => {
+                self.run_view(wire, View { asker: Asker::Client(caller), offset });
+            }
             Some(offset) => self.forward(wire, offset.shard(), incoming),
             None => refuse_view(wire, &caller, header.offset),
         }
         Ok(())
     }
 
+    /// A record for the coordination shard, if it lies in this shard's log.
+    pub(crate) fn record_for_coordination(&mut self, wire: &mut Wire<'_>, id: u64, offset: PhysicalOffset) {
+        if offset.shard() == self.me {
+            self.run_view(wire, View { asker: Asker::Coordination(id), offset });
+        } else {
+            self.answer_record(wire, id, Ok(None));
+        }
+    }
+
     /// Reads the record, now or when it has come from disk.
     pub(crate) fn run_view(&mut self, wire: &mut Wire<'_>, view: View) {
-        let View { caller, offset } = view;
-        match self.store.record_at(wire.io, offset) {
-            RecordRead::Ready(record) => {
-                wire.answer(
-                    &caller,
-                    Answer { code: response::SUCCESS, body: vec![record], ..Answer::default() },
-                );
-            }
-            RecordRead::Wait(ticket) => {
+        let View { asker, offset } = view;
+        let read = self.store.record_at(wire.io, offset);
+        match (asker, read) {
+            (_, RecordRead::Wait(ticket)) => {
                 self.cold.insert(ticket, Cold::View(view));
             }
-            RecordRead::Missing => refuse_view(wire, &caller, offset.signed()),
-            RecordRead::Failed(ReadError::Busy) => wire.refuse(&caller, response::SYSTEM_BUSY, OVERLOAD),
-            RecordRead::Failed(error) => wire.refuse(&caller, response::SYSTEM_ERROR, &error.to_string()),
+            (Asker::Client(caller), read) => answer_view(wire, &caller, offset, read),
+            (Asker::Coordination(id), RecordRead::Ready(record)) => {
+                self.answer_record(wire, id, Ok(Some(record)));
+            }
+            (Asker::Coordination(id), RecordRead::Missing) => self.answer_record(wire, id, Ok(None)),
+            (Asker::Coordination(id), RecordRead::Failed(error)) => {
+                self.answer_record(wire, id, Err(error.to_string()));
+            }
         }
+    }
+
+    fn answer_record(&mut self, wire: &mut Wire<'_>, id: u64, record: Result<Option<Bytes>, String>) {
+        let answer = message::Answer::Record(record);
+        wire.post.mail(wire.io, self.owner.coordination(), ShardMessage::Answer { id, answer });
     }
 
     /// Passes the request on if another shard owns the queue.
@@ -157,6 +182,18 @@ impl Plane {
         }
         self.forward(wire, owner, incoming);
         true
+    }
+}
+
+fn answer_view(wire: &mut Wire<'_>, caller: &Caller, offset: PhysicalOffset, read: RecordRead) {
+    match read {
+        RecordRead::Ready(record) => {
+            wire.answer(caller, Answer { code: response::SUCCESS, body: vec![record], ..Answer::default() });
+        }
+        RecordRead::Missing => refuse_view(wire, caller, offset.signed()),
+        RecordRead::Failed(ReadError::Busy) => wire.refuse(caller, response::SYSTEM_BUSY, OVERLOAD),
+        RecordRead::Failed(error) => wire.refuse(caller, response::SYSTEM_ERROR, &error.to_string()),
+        RecordRead::Wait(_) => unreachable!("the caller waits"),
     }
 }
 

@@ -151,7 +151,7 @@ impl Plane {
             born_host: original.born_host(),
             reconsume_times: original.reconsume_times() + 1,
             body: wire.post.keep(original.body()),
-            properties: retried_text(original, level),
+            properties: retried_text(original, (!given_up).then_some(level)),
             delay_level: level,
         };
         self.stats.sent_back(wire.io.now(), &work.group, original.topic());
@@ -243,11 +243,11 @@ impl AppendReply {
     }
 }
 
-/// Property text of the copy.
-fn retried_text(original: &RecordView<'_>, level: i32) -> String {
+/// Property text of the copy. `level`: of its delay; `None` for a dead letter.
+fn retried_text(original: &RecordView<'_>, level: Option<i32>) -> String {
     let text = original.properties();
     let mut out = String::with_capacity(text.len() + 128);
-    copy_without(&text, &[name::DELAY], &mut out);
+    copy_without(&text, &[name::DELAY, name::WAIT], &mut out);
     if properties::get(&text, name::RETRY_TOPIC).is_none() {
         push(&mut out, name::RETRY_TOPIC, original.topic());
     }
@@ -255,9 +255,9 @@ fn retried_text(original: &RecordView<'_>, level: i32) -> String {
         let id = message_id::encode(original.store_host(), original.physical_offset());
         push(&mut out, name::ORIGIN_MESSAGE_ID, id.as_str());
     }
-    if level > 0 {
-        push(&mut out, name::DELAY, &level.to_string());
-    }
+    push(&mut out, name::DELAY, &level.unwrap_or(0).to_string());
+    // Nobody waits for the disk: the consumer has what it asked for when the message is in the log.
+    push(&mut out, name::WAIT, "false");
     out
 }
 
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_first_retry_remembers_where_it_came_from() {
         let bytes = stored("TAGS\u{1}A\u{2}");
-        let text = retried_text(&RecordView::parse(&bytes).expect("record"), 3);
+        let text = retried_text(&RecordView::parse(&bytes).expect("record"), Some(3));
         assert_eq!(properties::get(&text, "RETRY_TOPIC"), Some("T"));
         assert_eq!(properties::get(&text, "DELAY"), Some("3"));
         assert_eq!(properties::get(&text, "TAGS"), Some("A"));
@@ -309,7 +309,10 @@ mod tests {
     #[test]
     fn later_retries_keep_the_first_origin() {
         let bytes = stored("RETRY_TOPIC\u{1}Real\u{2}ORIGIN_MESSAGE_ID\u{1}ID\u{2}DELAY\u{1}3\u{2}");
-        let text = retried_text(&RecordView::parse(&bytes).expect("record"), 0);
-        assert_eq!(text, "RETRY_TOPIC\u{1}Real\u{2}ORIGIN_MESSAGE_ID\u{1}ID\u{2}");
+        let text = retried_text(&RecordView::parse(&bytes).expect("record"), None);
+        assert_eq!(
+            text,
+            "RETRY_TOPIC\u{1}Real\u{2}ORIGIN_MESSAGE_ID\u{1}ID\u{2}DELAY\u{1}0\u{2}WAIT\u{1}false\u{2}"
+        );
     }
 }

@@ -31,6 +31,30 @@ beans! {
         offset_table: BTreeMap<MessageQueue, i64> = "offsetTable";
     }
 
+    /// Body of 220 for clients in C++, which cannot read objects as keys.
+    ResetOffsetBodyForC {
+        /// Targets.
+        offset_table: Vec<ResetOffsetEntryForC> = "offsetTable";
+    }
+
+    /// A queue and its target.
+    ResetOffsetEntryForC {
+        /// Broker name.
+        broker_name: String = "brokerName";
+        /// Target.
+        offset: i64 = "offset";
+        /// Queue.
+        queue_id: i32 = "queueId";
+        /// Topic.
+        topic: String = "topic";
+    }
+
+    /// Answer to 308.
+    CorrectionOffsets {
+        /// Smallest offset by queue.
+        correction_offsets: BTreeMap<i32, i64> = "correctionOffsets";
+    }
+
     /// Answer to 345.
     GroupSubscription {
         /// Group.

@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use super::DataVersion;
 
+/// The delay levels of `messageDelayLevel`, ms.
+const DEFAULT_RETRY_DELAYS_MS: [i64; 18] = [
+    1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 240_000, 300_000, 360_000, 420_000, 480_000,
+    540_000, 600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000,
+];
+
 beans! {
     /// Configuration of a consumer group at a broker.
     SubscriptionGroupConfig {
@@ -39,10 +45,30 @@ beans! {
         which_broker_when_consume_slowly: i64 = "whichBrokerWhenConsumeSlowly", or 1;
     }
 
-    /// Delays between attempts.
+    /// Delays between attempts. Brokers keep it for 5.x proxies, which count the attempts of their clients themselves.
     GroupRetryPolicy {
+        /// With `CUSTOMIZED`.
+        customized_retry_policy: Option<CustomizedRetryPolicy> = "customizedRetryPolicy";
+        /// With `EXPONENTIAL`.
+        exponential_retry_policy: Option<ExponentialRetryPolicy> = "exponentialRetryPolicy";
         /// `CUSTOMIZED` or `EXPONENTIAL`.
         kind: String = "type", or "CUSTOMIZED".to_owned();
+    }
+
+    /// The delays themselves.
+    CustomizedRetryPolicy {
+        /// Before the second attempt, the third and so on, ms; the last one counts for all further.
+        next: Vec<i64> = "next", or DEFAULT_RETRY_DELAYS_MS.to_vec();
+    }
+
+    /// Delays that grow by a factor.
+    ExponentialRetryPolicy {
+        /// The first, ms.
+        initial: i64 = "initial", or 5_000;
+        /// The largest, ms.
+        max: i64 = "max", or 7_200_000;
+        /// The factor.
+        multiplier: i64 = "multiplier", or 2;
     }
 
     /// A fixed subscription of a group.
@@ -76,4 +102,6 @@ beans! {
 
 impl Eq for SubscriptionGroupConfig {}
 impl Eq for GroupRetryPolicy {}
+impl Eq for CustomizedRetryPolicy {}
+impl Eq for ExponentialRetryPolicy {}
 impl Eq for SimpleSubscriptionData {}

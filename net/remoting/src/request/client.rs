@@ -4,7 +4,7 @@ headers! {
     /// Code 35: a producer or consumer leaves.
     UnregisterClientHeader {
         /// Client id.
-        client_id: required text "clientID",
+        client_id: optional text "clientID",
         /// Group of a leaving producer.
         producer_group: optional text "producerGroup",
         /// Group of a leaving consumer.
@@ -28,9 +28,21 @@ headers! {
         /// Consumer group.
         consumer_group: required text "consumerGroup",
         /// Client id.
-        client_id: required text "clientId",
+        client_id: optional text "clientId",
         /// With stack traces.
         jstack_enable: optional boolean "jstackEnable",
+    }
+
+    /// Code 309: consume one message at once.
+    ConsumeDirectlyHeader {
+        /// Consumer group.
+        consumer_group: required text "consumerGroup",
+        /// Client id.
+        client_id: optional text "clientId",
+        /// Message id that tells where the message lies.
+        msg_id: optional text "msgId",
+        /// Topic.
+        topic: optional text "topic",
     }
 }
 

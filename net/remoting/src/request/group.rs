@@ -25,6 +25,16 @@ headers! {
         topic_list: optional text "topicList",
     }
 
+    /// Code 308: offsets of the groups of a topic, compared with one of them.
+    CorrectionOffsetHeader {
+        /// Groups that do not count, joined by `,`.
+        filter_groups: optional text "filterGroups",
+        /// The group that is compared.
+        compare_group: required text "compareGroup",
+        /// Topic.
+        topic: required text "topic",
+    }
+
     /// Code 345, 303: a group's view of a topic.
     GroupTopicHeader {
         /// Group.

@@ -29,14 +29,14 @@ headers! {
         max_msg_nums: required int "maxMsgNums",
         /// See [`pull_flag`].
         sys_flag: required int "sysFlag",
-        /// Consumed up to here; see [`pull_flag::COMMIT_OFFSET`].
-        commit_offset: required long "commitOffset",
+        /// Consumed up to here; see [`pull_flag::COMMIT_OFFSET`]. Absent: 0, as the reference reads this and the next two.
+        commit_offset: optional long "commitOffset",
         /// How long the request may be held, ms; see [`pull_flag::SUSPEND`].
-        suspend_timeout_millis: required long "suspendTimeoutMillis",
+        suspend_timeout_millis: optional long "suspendTimeoutMillis",
         /// Filter expression; see [`pull_flag::SUBSCRIPTION`].
         subscription: optional text "subscription",
         /// Version of the subscription, ms.
-        sub_version: required long "subVersion",
+        sub_version: optional long "subVersion",
         /// `TAG` (also when absent) or `SQL92`.
         expression_type: optional text "expressionType",
         /// Most bytes wanted (5.x; carried, not applied by the reference).

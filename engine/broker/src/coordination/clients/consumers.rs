@@ -30,7 +30,7 @@ pub struct ConsumerGroup {
     pub model: String,
     /// Where new members begin.
     pub from_where: String,
-    /// Fingerprint of the last heartbeat that carried one.
+    /// Fingerprint of the last heartbeat; 0 if that was one of the first form.
     fingerprint: Option<i32>,
 }
 
@@ -49,8 +49,8 @@ pub struct ConsumerJoin {
     pub from_where: String,
     /// What it subscribes to; `None`: as before (second form of the heartbeat).
     pub subscriptions: Option<Vec<SubscriptionData>>,
-    /// Fingerprint of the heartbeat, in its second form.
-    pub fingerprint: Option<i32>,
+    /// Fingerprint of the heartbeat in its second form, 0 in the first.
+    pub fingerprint: i32,
 }
 
 /// What a heartbeat changed.
@@ -97,19 +97,17 @@ impl ConsumerGroups {
             // The same client on another connection: it has reconnected.
             group.members.retain(|_, member| member.client_id != join.member.client_id);
             joined.changed = true;
-            joined.subscriptions_changed |= group.model != join.model;
-            group.consume_type = join.consume_type;
-            group.model = join.model;
-            group.from_where = join.from_where;
         }
+        joined.subscriptions_changed |= group.model != join.model;
+        group.consume_type = join.consume_type;
+        group.model = join.model;
+        group.from_where = join.from_where;
         group.members.insert(join.member.channel, join.member);
         if let Some(subscriptions) = join.subscriptions {
             group.subscribe(subscriptions, &mut joined);
         }
-        if let Some(fingerprint) = join.fingerprint {
-            joined.fingerprint_changed = group.fingerprint.is_some_and(|known| known != fingerprint);
-            group.fingerprint = Some(fingerprint);
-        }
+        joined.fingerprint_changed = group.fingerprint.is_some_and(|known| known != join.fingerprint);
+        group.fingerprint = Some(join.fingerprint);
         Some(joined)
     }
 
@@ -245,7 +243,7 @@ mod tests {
             model: CLUSTERING.to_owned(),
             from_where: "CONSUME_FROM_LAST_OFFSET".to_owned(),
             subscriptions: Some(topics.iter().map(subscription).collect()),
-            fingerprint: None,
+            fingerprint: 0,
         }
     }
 
@@ -302,7 +300,7 @@ mod tests {
         let mut groups = ConsumerGroups::default();
         let with = |fingerprint, subscriptions: bool| {
             let mut join = join(1, "one", &[("T", 1)]);
-            join.fingerprint = Some(fingerprint);
+            join.fingerprint = fingerprint;
             if !subscriptions {
                 join.subscriptions = None;
             }

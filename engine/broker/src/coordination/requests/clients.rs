@@ -56,8 +56,8 @@ pub(super) fn heartbeat(core: &Rc<Core>, request: &Request) -> Outcome {
             continue;
         };
         topics_made |= make_retry_topic(core, &consumer, retry_queues);
-        let fingerprint = is_second_form.then_some(data.heartbeat_fingerprint);
-        must_send_again |= join(core, consumer, &member, fingerprint, data.without_sub);
+        let without_sub = is_second_form && data.without_sub;
+        must_send_again |= join(core, consumer, &member, data.heartbeat_fingerprint, without_sub);
     }
     for producer in data.producer_data_set {
         if !core.clients.borrow_mut().producers.heartbeat(&producer.group_name, member.clone()) {
@@ -88,13 +88,7 @@ fn make_retry_topic(core: &Core, consumer: &ConsumerData, queues: i32) -> bool {
 }
 
 /// True: the client must send its subscriptions (again).
-fn join(
-    core: &Core,
-    consumer: ConsumerData,
-    member: &Member,
-    fingerprint: Option<i32>,
-    without_sub: bool,
-) -> bool {
+fn join(core: &Core, consumer: ConsumerData, member: &Member, fingerprint: i32, without_sub: bool) -> bool {
     let group = consumer.group_name.clone();
     let join = ConsumerJoin {
         group: consumer.group_name,
@@ -174,7 +168,8 @@ pub(super) fn unregister(core: &Core, request: &Request) -> Answer {
     if let Some(group) = &header.consumer_group
         && core.clients.borrow_mut().consumers.leave(group, request.channel())
     {
-        info!(group = %group, client = %header.client_id, "consumer left its group");
+        let client = header.client_id.as_deref().unwrap_or_default();
+        info!(group = %group, client, "consumer left its group");
         left(core, group);
     }
     Ok(Response::success())

@@ -91,9 +91,9 @@ pub(super) fn one(core: &Core, request: &Request) -> Answer {
     let command = request.command();
     let group = GroupHeader::from_command(&command)?.group;
     let groups = core.groups.borrow();
-    let config = groups.get(&group).ok_or_else(|| {
-        Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, format!("subscription group not exist, {group}"))
-    })?;
+    let config = groups
+        .get(&group)
+        .ok_or_else(|| Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker"))?;
     Ok(Response::body(config.to_json()))
 }
 

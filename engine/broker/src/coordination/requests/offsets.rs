@@ -1,17 +1,16 @@
-//! Consumer offsets of whole groups and topics: 43, 45, 222, 300, 314, 343.
+//! Consumer offsets of whole groups and topics: 43, 45, 300, 308, 314, 343.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringmq_remoting::body::{GroupList, MessageQueue, ResetOffsetBody, TopicList};
+use ringmq_remoting::body::{CorrectionOffsets, GroupList, TopicList};
 use ringmq_remoting::code::response;
-use ringmq_remoting::request::{GroupHeader, ResetOffsetHeader, TopicHeader};
-use tracing::info;
+use ringmq_remoting::request::{CorrectionOffsetHeader, GroupHeader, TopicHeader};
 
-use super::{Answer, Outcome, Refusal, Request, no_such_topic};
+use super::{Answer, Outcome, Refusal, Request};
 use crate::coordination::core::{Core, Response};
-use crate::message::{self, Question, QueueOffset, ResetTarget};
+use crate::message::{self, Question, QueueOffset};
 
 /// 43
 pub(super) fn all(core: &Core) -> Answer {
@@ -23,72 +22,8 @@ pub(super) fn all_delay(core: &Core) -> Answer {
     Ok(Response::body(core.offsets.borrow().delay_json()))
 }
 
-struct Reset {
-    group: String,
-    topic: String,
-    queue_id: Option<i32>,
-    target: ResetTarget,
-    force: bool,
-}
-
-/// 222: on the broker alone. The next pull of each queue is told to go on from the new offset; commits are ignored till then.
-pub(super) fn reset(core: &Rc<Core>, request: &Request) -> Outcome {
-    let reset = match read_reset(core, request) {
-        Ok(reset) => reset,
-        Err(refusal) => return Outcome::Now(Err(refusal)),
-    };
-    let Reset { group, topic, queue_id, target, force } = reset;
-    info!(peer = %request.origin.peer, group, topic, ?queue_id, ?target, force, "offset reset asked for");
-    let core = Rc::clone(core);
-    Outcome::later(async move {
-        let question = Question::ResetOffsets {
-            group: Arc::from(group.as_str()),
-            topic: Arc::from(topic.as_str()),
-            queue_id,
-            target,
-            force,
-        };
-        let offsets = offsets_in(core.ask_all(question).await?);
-        if offsets.is_empty() {
-            let why =
-                format!("no offset of group[{group}] in topic[{topic}] was reset: nothing fits the request");
-            return Err(Refusal::new(response::SYSTEM_ERROR, why));
-        }
-        let broker_name = core.config().broker_name.clone();
-        let queue = |offset: QueueOffset| {
-            let queue = MessageQueue {
-                broker_name: broker_name.clone(),
-                queue_id: offset.queue_id,
-                topic: offset.topic.to_string(),
-            };
-            (queue, offset.offset)
-        };
-        let offset_table = offsets.into_iter().map(queue).collect();
-        Ok(Response::body(ResetOffsetBody { offset_table }.to_json()))
-    })
-}
-
-fn read_reset(core: &Core, request: &Request) -> Result<Reset, Refusal> {
-    let command = request.command();
-    let header = ResetOffsetHeader::from_command(&command)?;
-    if core.topics.borrow().get(&header.topic).is_none() {
-        return Err(no_such_topic(&header.topic));
-    }
-    if core.groups.borrow().get(&header.group).is_none() {
-        let text = format!("subscription group not exist, {}", header.group);
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, text));
-    }
-    let queue_id = header.queue_id.filter(|&queue_id| queue_id >= 0);
-    let target = match (queue_id, header.offset) {
-        (Some(_), Some(offset)) if offset >= 0 => ResetTarget::Offset(offset),
-        _ if header.timestamp < 0 => ResetTarget::Max,
-        _ => ResetTarget::Time(header.timestamp),
-    };
-    let (group, topic) = (header.group.into_owned(), header.topic.into_owned());
-    Ok(Reset { group, topic, queue_id, target, force: header.is_force })
-}
-
-fn offsets_in(answers: Vec<message::Answer>) -> Vec<QueueOffset> {
+/// What all shards gave, in one list.
+pub(super) fn offsets_in(answers: Vec<message::Answer>) -> Vec<QueueOffset> {
     let offsets = answers.into_iter().filter_map(|answer| match answer {
         message::Answer::Offsets(offsets) => Some(offsets),
         _ => None,
@@ -154,4 +89,85 @@ pub(super) fn groups_of_topic(core: &Rc<Core>, request: &Request) -> Outcome {
         groups.extend(online.map(|(name, _)| name.to_owned()));
         Ok(Response::body(GroupList { group_list: groups.into_iter().collect() }.to_json()))
     })
+}
+
+/// 308: for each queue, the smallest offset of the groups that are compared with one group, or the largest number if that group is
+/// behind all of them. Serves to find messages that nobody needs any more.
+pub(super) fn correction(core: &Rc<Core>, request: &Request) -> Outcome {
+    let command = request.command();
+    let header = match CorrectionOffsetHeader::from_command(&command) {
+        Ok(header) => header,
+        Err(error) => return Outcome::Now(Err(error.into())),
+    };
+    let left_out: BTreeSet<String> =
+        header.filter_groups.iter().flat_map(|groups| groups.split(',')).map(str::to_owned).collect();
+    let (compared, topic) = (header.compare_group.into_owned(), header.topic.into_owned());
+    let core = Rc::clone(core);
+    Outcome::later(async move {
+        let topic = Arc::<str>::from(topic.as_str());
+        let stats = core.ask_all(Question::TopicStats { topic: Arc::clone(&topic) }).await?;
+        let first: BTreeMap<i32, i64> = stats
+            .into_iter()
+            .flat_map(|answer| match answer {
+                message::Answer::TopicStats(queues) => queues,
+                _ => Vec::new(),
+            })
+            .map(|queue| (queue.queue_id, queue.min_offset))
+            .collect();
+        let offsets = offsets_in(core.ask_all(Question::TopicOffsets { topic }).await?);
+        let correction_offsets = corrected(&offsets, &first, &left_out, &compared);
+        Ok(Response::body(CorrectionOffsets { correction_offsets }.to_json()))
+    })
+}
+
+/// `first`: the queues' oldest messages; groups that stand before them do not count.
+fn corrected(
+    offsets: &[QueueOffset],
+    first: &BTreeMap<i32, i64>,
+    left_out: &BTreeSet<String>,
+    compared: &str,
+) -> BTreeMap<i32, i64> {
+    let mut smallest = BTreeMap::<i32, i64>::new();
+    for offset in offsets.iter().filter(|offset| !left_out.contains(&*offset.group)) {
+        if offset.offset >= first.get(&offset.queue_id).copied().unwrap_or(0) {
+            let known = smallest.entry(offset.queue_id).or_insert(i64::MAX);
+            *known = offset.offset.min(*known);
+        }
+    }
+    for own in offsets.iter().filter(|offset| &*offset.group == compared) {
+        if let Some(smallest) = smallest.get_mut(&own.queue_id).filter(|smallest| **smallest > own.offset) {
+            *smallest = i64::MAX;
+        }
+    }
+    smallest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_offset_counts_unless_the_compared_group_is_behind() {
+        let offset = |group: &str, queue_id, offset| QueueOffset {
+            group: Arc::from(group),
+            topic: Arc::from("T"),
+            queue_id,
+            offset,
+        };
+        let offsets = [
+            offset("behind", 0, 2),
+            offset("ahead", 0, 9),
+            offset("expired", 0, 1),
+            offset("ahead", 1, 4),
+            offset("behind", 1, 4),
+        ];
+        let first = BTreeMap::from([(0, 2)]);
+        let ask = |left_out: &[&str], compared| {
+            let left_out = left_out.iter().map(|&name| name.to_owned()).collect();
+            corrected(&offsets, &first, &left_out, compared)
+        };
+        assert_eq!(ask(&[], "ahead"), BTreeMap::from([(0, 2), (1, 4)]));
+        assert_eq!(ask(&["behind"], "behind"), BTreeMap::from([(0, i64::MAX), (1, 4)]));
+        assert_eq!(ask(&["behind", "ahead"], "nobody"), BTreeMap::new());
+    }
 }

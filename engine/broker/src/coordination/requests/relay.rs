@@ -1,22 +1,28 @@
-//! Questions of operators to clients, passed on by the broker: 307, 223.
+//! Questions of operators to clients, passed on by the broker: 307, 309, 223.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use ringmq_remoting::Command;
 use ringmq_remoting::body::MessageQueue;
 use ringmq_remoting::code::{request as code, response, version};
 use ringmq_remoting::json::{self, FromJson, ToJson, Writer, to_text};
-use ringmq_remoting::request::{ConsumerRunningInfoHeader, FieldError};
+use ringmq_remoting::record::message_id;
+use ringmq_remoting::request::{ConsumeDirectlyHeader, ConsumerRunningInfoHeader, FieldError};
+use ringmq_store::PhysicalOffset;
 use ringmq_transport::Request as Outgoing;
 use tracing::warn;
 
-use super::{Outcome, Refusal, Request};
+use super::{Answer, Outcome, Refusal, Request};
 use crate::coordination::core::{Core, Response};
 use crate::coordination::relay::RelayError;
+use crate::message::{self, Question};
 
-/// A client may take this long to tell what it is doing.
-const RUNNING_INFO_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client may take this long to tell what it is doing, or to consume one message.
+const CONSUMER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client may take this long to tell its offsets.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -27,45 +33,102 @@ pub(super) fn running_info(core: &Rc<Core>, request: &Request) -> Outcome {
         Ok(header) => header,
         Err(error) => return Outcome::Now(Err(error.into())),
     };
-    let (group, client_id) = (header.consumer_group.into_owned(), header.client_id.into_owned());
-    let stacks = header.jstack_enable.unwrap_or(false);
-    let clients = core.clients.borrow();
-    let Some(member) = clients.consumers.get(&group).and_then(|online| online.member(&client_id)) else {
-        let text = format!("The Consumer <{group}> <{client_id}> not online");
+    let question = passed_on(&command, code::GET_CONSUMER_RUNNING_INFO, &[]);
+    let group = header.consumer_group.into_owned();
+    let client_id = header.client_id.map(Cow::into_owned);
+    let core = Rc::clone(core);
+    Outcome::later(async move { call_consumer(&core, &group, client_id.as_deref(), question).await })
+}
+
+/// 309: has one client consume one message at once, and tells what became of it.
+pub(super) fn consume_directly(core: &Rc<Core>, request: &Request) -> Outcome {
+    let command = request.command();
+    let header = match ConsumeDirectlyHeader::from_command(&command) {
+        Ok(header) => header,
+        Err(error) => return Outcome::Now(Err(error.into())),
+    };
+    let id = header.msg_id.unwrap_or_default().into_owned();
+    let offset = message_id::decode(&id).and_then(|(_, offset)| PhysicalOffset::from_signed(offset));
+    let Some(offset) = offset else {
+        let text = format!("\"{id}\" is no message id that tells where the message lies");
         return Outcome::Now(Err(Refusal::new(response::SYSTEM_ERROR, text)));
     };
-    if member.version < version::V3_1_8_SNAPSHOT {
-        let shown = version::name(member.version).unwrap_or_else(|| member.version.to_string());
-        let text = format!(
-            "The Consumer <{client_id}> Version <{shown}> too low to finish, please upgrade it to V3_1_8_SNAPSHOT"
-        );
-        return Outcome::Now(Err(Refusal::new(response::SYSTEM_ERROR, text)));
+    let mut more = vec![("brokerName", core.config().broker_name.clone())];
+    if let Some(topic) = header.topic.and_then(|topic| core.topics.borrow().get(&topic).cloned()) {
+        more.push(("topicSysFlag", topic.topic_sys_flag.to_string()));
     }
-    let channel = member.channel;
-    drop(clients);
-    let question = Outgoing::new(code::GET_CONSUMER_RUNNING_INFO)
-        .str("consumerGroup", group.clone())
-        .str("clientId", client_id.clone())
-        .bool("jstackEnable", stacks);
+    if let Some(group) = core.groups.borrow().get(&header.consumer_group) {
+        more.push(("groupSysFlag", group.group_sys_flag.to_string()));
+    }
+    let question = passed_on(&command, code::CONSUME_MESSAGE_DIRECTLY, &more);
+    let group = header.consumer_group.into_owned();
+    let client_id = header.client_id.map(Cow::into_owned);
     let core = Rc::clone(core);
     Outcome::later(async move {
-        match core.relay.call(&core, channel, &question, RUNNING_INFO_TIMEOUT).await {
-            Ok(answer) => {
-                let mut response = Response::code(answer.code());
-                response.remark = Some(answer.remark()).filter(|remark| !remark.is_empty());
-                response.body = answer.body();
-                Ok(response)
-            }
-            Err(RelayError::Timeout(_)) => Err(Refusal::new(
-                response::CONSUME_MSG_TIMEOUT,
-                format!("consumer <{group}> <{client_id}> Timeout"),
-            )),
-            Err(error) => Err(Refusal::new(
-                response::SYSTEM_ERROR,
-                format!("invoke consumer <{group}> <{client_id}> Exception: {error}"),
-            )),
-        }
+        let record = record_at(&core, offset)
+            .await?
+            .ok_or_else(|| Refusal::new(response::SYSTEM_ERROR, format!("can not find the message {id}")))?;
+        call_consumer(&core, &group, client_id.as_deref(), question.body(record)).await
     })
+}
+
+/// The operator's fields, with those that the broker knows better in their place.
+fn passed_on(command: &Command<'_>, code: i32, more: &[(&'static str, String)]) -> Outgoing {
+    let mut question = Outgoing::new(code);
+    for field in command.fields() {
+        let key = field.key().into_owned();
+        if more.iter().all(|(name, _)| *name != key) {
+            question = question.str(key, field.value());
+        }
+    }
+    more.iter().fold(question, |question, (name, value)| question.str(*name, value.clone()))
+}
+
+async fn record_at(core: &Core, offset: PhysicalOffset) -> Result<Option<Bytes>, Refusal> {
+    for answer in core.ask_all(Question::Record(offset)).await? {
+        let message::Answer::Record(record) = answer else { continue };
+        let record = record.map_err(|cause| Refusal::new(response::SYSTEM_ERROR, cause))?;
+        if record.is_some() {
+            return Ok(record);
+        }
+    }
+    Ok(None)
+}
+
+/// Asks a member of a group; its answer is the operator's.
+async fn call_consumer(core: &Core, group: &str, client_id: Option<&str>, question: Outgoing) -> Answer {
+    // Java's text of an absent name.
+    let shown = client_id.unwrap_or("null");
+    let channel = {
+        let clients = core.clients.borrow();
+        let member = client_id.and_then(|id| clients.consumers.get(group)?.member(id)).ok_or_else(|| {
+            let text = format!("The Consumer <{group}> <{shown}> not online");
+            Refusal::new(response::SYSTEM_ERROR, text)
+        })?;
+        if member.version < version::V3_1_8_SNAPSHOT {
+            let version = version::name(member.version).unwrap_or_else(|| member.version.to_string());
+            let text = format!(
+                "The Consumer <{shown}> Version <{version}> too low to finish, please upgrade it to V3_1_8_SNAPSHOT"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, text));
+        }
+        member.channel
+    };
+    match core.relay.call(core, channel, &question, CONSUMER_TIMEOUT).await {
+        Ok(answer) => {
+            let mut response = Response::code(answer.code());
+            response.remark = Some(answer.remark()).filter(|remark| !remark.is_empty());
+            response.body = answer.body();
+            Ok(response)
+        }
+        Err(RelayError::Timeout(_)) => {
+            Err(Refusal::new(response::CONSUME_MSG_TIMEOUT, format!("consumer <{group}> <{shown}> Timeout")))
+        }
+        Err(error) => Err(Refusal::new(
+            response::SYSTEM_ERROR,
+            format!("invoke consumer <{group}> <{shown}> Exception: {error}"),
+        )),
+    }
 }
 
 type QueueOffsets = BTreeMap<MessageQueue, i64>;

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmq_remoting::body::{TopicConfig, TopicConfigList, TopicList};
+use ringmq_remoting::code::response;
 use ringmq_remoting::request::{CreateTopicHeader, GetTopicConfigHeader, TopicHeader};
 use tracing::{error, info, warn};
 
-use super::{Answer, Outcome, Request, no_such_topic};
+use super::{Answer, Outcome, Refusal, Request};
 use crate::coordination::attributes;
 use crate::coordination::core::{Core, Response};
 use crate::coordination::names::{self, NameError};
@@ -164,7 +165,10 @@ pub(super) fn one(core: &Core, request: &Request) -> Answer {
     let command = request.command();
     let header = GetTopicConfigHeader::from_command(&command)?;
     let topics = core.topics.borrow();
-    let topic = topics.get(&header.topic).ok_or_else(|| no_such_topic(&header.topic))?;
+    let topic = topics.get(&header.topic).ok_or_else(|| {
+        let text = format!("No topic in this broker. topic: {}", header.topic);
+        Refusal::new(response::TOPIC_NOT_EXIST, text)
+    })?;
     Ok(Response::body(topic.to_json()))
 }
 
