@@ -26,12 +26,13 @@ def jars(profile, variable, witness):
         if not list(Path(given).glob(witness)):
             raise Missing(f"{variable}={given} holds no {witness}")
         return Path(given)
-    folder = REPOSITORY / "target" / "test-clients" / profile / "lib"
+    clients = os.environ.get("CLIENTS_OUT")
+    folder = (Path(clients) if clients else REPOSITORY / "target" / "test-clients") / profile / "lib"
     if list(folder.glob(witness)):
         return folder
     if not shutil.which("mvn"):
         raise Missing(f"neither {variable} (a folder with {witness} and what it needs) nor `mvn` in PATH to resolve it")
-    command = ["mvn", "-B", "-q", "-f", str(HERE / "pom.xml"), "-P", profile, "dependency:copy-dependencies",
+    command = ["mvn", "-B", "-q", "-f", str(HERE / "apache.pom.xml"), "-P", profile, "dependency:copy-dependencies",
                "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0 or not list(folder.glob(witness)):
         raise Missing(f"Maven could not resolve the jars of {profile}: {' '.join(command)}")
@@ -93,6 +94,11 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
         return self.child.returncode
+
+
+def remove(folder):
+    """Takes away a folder that ended servers have worked in."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def java(jar_folder, home, heap, main, *arguments):
