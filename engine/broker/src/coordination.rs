@@ -166,6 +166,8 @@ impl CoordinationShard {
         while self.lifecycle.advance(io) {
             self.tasks.run(io);
         }
+        // A start that found its port in use waits in a task; nothing else may ever happen in such a broker.
+        self.tasks.run(io);
         for (to, message) in self.core.take_mail() {
             io.mail(to, message);
         }
