@@ -15,6 +15,20 @@ pub const TEMPLATE_TOPIC: &str = "TBW102";
 /// Names that older servers gave to groups may have up to 255 characters; new ones at most this many.
 pub const NEW_GROUP_CHARS_MAX: usize = 120;
 
+/// Groups of tools, which may pull even where pull consumers are refused.
+const TOOL_GROUPS: &[&str] = &[
+    "DEFAULT_CONSUMER",
+    "TOOLS_CONSUMER",
+    "SCHEDULE_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "__MONITOR_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_ONSAPI_PULL",
+];
+
 /// System topics whatever the configuration.
 const SYSTEM_TOPICS: &[&str] = &[
     TEMPLATE_TOPIC,
@@ -106,6 +120,12 @@ pub fn is_system_group(name: &str) -> bool {
     name.starts_with(SYSTEM_GROUP_PREFIX)
 }
 
+/// Whether a group may pull even where pull consumers are refused (`rejectPullConsumerEnable`).
+#[must_use]
+pub fn may_always_pull(group: &str) -> bool {
+    is_system_group(group) || TOOL_GROUPS.contains(&group)
+}
+
 /// A group's retry topic.
 #[must_use]
 pub fn retry_topic(group: &str) -> String {
@@ -129,9 +149,10 @@ mod tests {
             check_topic("a.b").expect_err("dot").to_string(),
             "The specified topic: a.b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
         );
+        let long = "x".repeat(128);
         assert_eq!(
-            check_topic(&"x".repeat(128)).expect_err("long").to_string(),
-            "The specified topic is longer than topic max length."
+            check_topic(&long).expect_err("long").to_string(),
+            format!("The specified topic: {long}, is longer than topic max length: 127")
         );
         assert!(check_topic(&format!("%RETRY%{}", "x".repeat(249))).is_err());
         assert!(check_topic("täst").is_err());

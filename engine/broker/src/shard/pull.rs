@@ -14,7 +14,7 @@ use super::incoming::Incoming;
 use super::plane::{Cold, Plane, Served};
 use super::tables::{GroupEntry, TopicEntry};
 use super::wire::{Answer, Caller, OVERLOAD, Wire};
-use crate::coordination::names::RETRY_PREFIX;
+use crate::coordination::names::{RETRY_PREFIX, may_always_pull};
 use crate::filter::{MessageFilter, TagFilter};
 use crate::message::{ConsumeModel, Ensure, ExpressionKind, OnlineGroup, Perm};
 
@@ -122,10 +122,13 @@ impl Plane {
             Some(filter) => filter?,
             None => self.filter_of_heartbeats(header, group)?,
         };
-        if config.reject_pull_consumer_enable && self.tables.online(&header.consumer_group).is_none() {
+        if config.reject_pull_consumer_enable
+            && self.tables.online(&header.consumer_group).is_none()
+            && !may_always_pull(&header.consumer_group)
+        {
             return Err(Refusal::new(
                 response::SUBSCRIPTION_NOT_EXIST,
-                "the consumer's subscription not exist",
+                "the consumer's group info not exist, or the pull consumer is rejected by server.",
             ));
         }
         Ok(Pull {
