@@ -1,14 +1,16 @@
 """Two brokers that are asked the same, and the comparison of what they answer."""
 import json
 import select
+import struct
 import time
 
-from answers import aspects, differences, is_java
+import fastjson
+from answers import aspects, differences, is_java, plain
 from records import properties_text, records
 from remoting import Connection
 
 PULL, UPDATE_OFFSET, QUERY_OFFSET, MAX_OFFSET, HEARTBEAT, UNREGISTER, SEND_BACK = 11, 15, 14, 30, 34, 35, 36
-CREATE_TOPIC, CREATE_GROUP, SEND, LITE_PULL = 17, 200, 310, 361
+CREATE_TOPIC, CREATE_GROUP, SEND, SEND_BATCH, LITE_PULL = 17, 200, 310, 320, 361
 COMMIT_OFFSET, SUSPEND, SUBSCRIPTION = 1, 2, 4
 WITH_RECORDS = (PULL, LITE_PULL, 33, 12)
 SYSTEM_BUSY, BUSY_TRIES = 2, 50
@@ -23,6 +25,8 @@ class Side:
         self.name, self.port = name, port
         self.connections = {}
         self.values = {}
+        # Offsets that differ between the brokers and are compared by these names.
+        self.names = {}
 
     def connection(self, name):
         if name not in self.connections:
@@ -62,13 +66,13 @@ class Both:
             time.sleep(0.1)
         return answer
 
-    def begin(self, code, fields=None, body=b"", on="main"):
+    def begin(self, code, fields=None, body=b"", on="wait"):
         """Asks both without waiting; `finish` compares."""
         for side in self.sides:
             side.connection(on).send(code, told(fields, side), told_body(body, side), 479, flag=0)
         self.asked[on] = code
 
-    def finish(self, name, on="main", ignore=()):
+    def finish(self, name, on="wait", ignore=()):
         answers = [side.connection(on).answer_to(side.connection(on).opaque) for side in self.sides]
         self.compare(name, self.asked.pop(on), answers, ignore)
         return answers
@@ -87,7 +91,7 @@ class Both:
     # Comparing
 
     def compare(self, name, code, answers, ignore=()):
-        found = [aspects(answer, side.port, code in WITH_RECORDS and answer.code == 0)
+        found = [named(aspects(answer, side.port, code in WITH_RECORDS and answer.code == 0), side.names)
                  for answer, side in zip(answers, self.sides)]
         if is_java(answers[1]):
             ignore = (*ignore, "remark")
@@ -135,6 +139,17 @@ class Both:
                 self.wait_max(side, topic, int(answer.fields["queueId"]), int(answer.fields["queueOffset"]) + 1)
         return answers
 
+    def send_batch(self, topic, queue, bodies, tags, name):
+        """Many small messages in one request."""
+        def one(body):
+            pairs = properties_text({"UNIQ_KEY": f"UNIQUE-{topic}-{queue}-{body}", "WAIT": "true", "TAGS": tags}).encode()
+            parts = struct.pack(">IIiI", 0, 0, 0, len(body)) + body.encode() + struct.pack(">H", len(pairs)) + pairs
+            return struct.pack(">I", 4 + len(parts)) + parts
+
+        self.ask(name, SEND_BATCH, {
+            "a": "producers", "b": topic, "c": "TBW102", "d": "4", "e": queue, "f": "0", "g": BORN_MS, "h": "0", "i": "", "j": "0",
+            "k": "false", "m": "true"}, b"".join(one(body) for body in bodies), ignore=("field.msgId", "field.transactionId"))
+
     def wait_max(self, side, topic, queue, expected, seconds=15):
         end = time.monotonic() + seconds
         while True:
@@ -167,7 +182,7 @@ class Both:
     def heartbeat(self, name, *consumers, client="client-1", producers=(), on="main", **more):
         return self.ask(name, HEARTBEAT, body=heartbeat(client, consumers, producers, **more), on=on)
 
-    def notices(self, name, on="main", seconds=0.5):
+    def notices(self, name, on="main", seconds=0.25):
         """What each side has told by itself since the last look: code and fields, in order."""
         told_by = []
         for side in self.sides:
@@ -178,10 +193,32 @@ class Both:
         self.same(name, "notices", *told_by)
         return told_by
 
+    def told_members(self, name, on, seconds):
+        """As `notices`, with the bodies."""
+        told_by = []
+        for side in self.sides:
+            connection = side.connection(on)
+            connection.listen(seconds)
+            told_by.append([(request.code, sorted(request.fields.items()), plain(fastjson.parse(request.body), side.port))
+                            for request in connection.received])
+            connection.received.clear()
+        self.same(name, "requests", *told_by)
+
     def end(self):
         for side in self.sides:
             for name in list(side.connections):
                 side.close(name)
+
+
+def named(found, names):
+    if not names:
+        return found
+    texts = {str(offset): name for offset, name in names.items()}
+    return {aspect: texts.get(str(value), value) if is_offset(aspect) else value for aspect, value in found.items()}
+
+
+def is_offset(aspect):
+    return "offset" in aspect.lower()
 
 
 def told(fields, side):

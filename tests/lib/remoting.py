@@ -72,6 +72,16 @@ class Connection:
             assert header["flag"] & RESPONSE == 0, f"an answer that nobody waits for: {header}"
             self.note(header, body)
 
+    def listen_until_answer(self, other, seconds=30):
+        """Reads what the server sends here by itself, until an answer waits on the other connection."""
+        while True:
+            ready, _, _ = select.select([self.socket, other.socket], [], [], seconds)
+            if self.socket in ready:
+                header, body = self.receive()
+                self.note(header, body)
+            elif other.socket in ready or not ready:
+                return
+
     def send(self, code, fields, body, version, flag, language="JAVA"):
         self.opaque += 1
         self.write({"code": code, "language": language, "version": version, "opaque": self.opaque, "flag": flag,

@@ -56,7 +56,7 @@ def same_id(both):
     both.ask("connections", CONNECTIONS, {"consumerGroup": "g-same-id"})
     for side in both.sides:
         side.close("first")
-    both.notices("the old connection ends", on="second")
+    both.notices("the old connection ends", on="second", seconds=1)
     both.ask("consumers after that", CONSUMERS, {"consumerGroup": "g-same-id"})
     both.ask("connections after that", CONNECTIONS, {"consumerGroup": "g-same-id"})
 
@@ -135,7 +135,7 @@ def notices(both):
     both.notices("one hears of three", on="one")
     for side in both.sides:
         side.close("three")
-    both.notices("one hears of the closed connection", on="one")
+    both.notices("one hears of the closed connection", on="one", seconds=1)
     quiet = consumer("g-quiet", {"Notices": "*"})
     both.group("g-quiet", notifyConsumerIdsChangedEnable=False)
     for name in ("one", "two"):
@@ -217,7 +217,7 @@ def relays(both):
             side.connection("operator").send(code, asked(fields, side), b"", 479, flag=0)
         both.asked["operator"] = code
         for side in both.sides:
-            side.connection("one").listen(0.4)
+            side.connection("one").listen_until_answer(side.connection("operator"))
         both.finish(name, on="operator")
         both.same(f"{name}: what the client heard", "requests", heard[both.ours], heard[both.theirs])
         for side in both.sides:
