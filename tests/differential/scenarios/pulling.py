@@ -179,6 +179,7 @@ def waiting(both):
 
     # Apache's looks at all held pulls every 5 s, and then answers those that have messages behind them, matching or not.
     begin(0, 2, "B", suspendTimeoutMillis=20_000)
+    both.is_silent("held for what matches")
     both.send("PullWait", 0, "third", tags="A", settle=False)
     both.send("PullWait", 0, "fourth", tags="B", settle=False)
     both.finish("woken by the message that matches", on="wait")
