@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Makes the seed corpora out of the golden frames:   make_seeds.py   (run anywhere; writes fuzz/seeds/)
+"""Makes the seed corpora out of the golden files:   make_seeds.py   (run anywhere; writes fuzz/seeds/)
 
-One frame of each kind and encoding (bodies above 2 KiB are left out), the records of pull responses, and JSON bodies.
+One frame of each kind and encoding (bodies above 2 KiB are left out), the records of pull responses, and JSON bodies; every
+fifth filter case with a message.
 """
 
 import hashlib
+import json
 import pathlib
 
 HERE = pathlib.Path(__file__).parent
@@ -41,3 +43,10 @@ for index in sorted(DATA.glob("*.index")):
                 write("records", body)
         if body[:1] in (b"{", b"["):
             write("bodies", body)
+
+cases = (HERE.parent / "tests" / "golden" / "filter" / "cases").read_text().splitlines()
+messages = [json.loads(line) for line in cases if line.startswith("{")]
+for number, line in enumerate(line for line in cases if line.startswith('"')):
+    if number % 5 == 0:
+        message = "".join(f"{name}\1{value}\2" for name, value in messages[number // 5 % len(messages)].items())
+        write("filters", json.loads(line).encode() + b"\0" + message.encode())

@@ -58,7 +58,7 @@ start_cluster() {
   # the VIP channel takes listenPort - 2, the HA port listenPort + 1
   printf '%s\n' "listenPort=$((base + 3))" bindAddress=127.0.0.1 brokerIP1=127.0.0.1 brokerIP2=127.0.0.1 \
     brokerClusterName=DefaultCluster brokerName=broker-a brokerId=0 "storePathRootDir=$dir/store" \
-    mapedFileSizeCommitLog=67108864 autoCreateTopicEnable=true "tailCachePath=$tail_cache_dir" >"$dir/broker.conf"
+    mapedFileSizeCommitLog=67108864 autoCreateTopicEnable=true enablePropertyFilter=true "tailCachePath=$tail_cache_dir" >"$dir/broker.conf"
   "$bin_dir/mqnamesrv" -c "$dir/namesrv.conf" >"$dir/namesrv.log" 2>&1 &
   server_pids+=($!)
   wait_port "$base" $! "$dir/namesrv.log"
@@ -74,7 +74,7 @@ start_standalone() {
   make_tail_cache_dir
   base=$(free_ports 5)
   mkdir -p "$dir"
-  printf 'tailCachePath=%s\n' "$tail_cache_dir" >"$dir/ringmq.conf"
+  printf '%s\n' enablePropertyFilter=true "tailCachePath=$tail_cache_dir" >"$dir/ringmq.conf"
   "$bin_dir/ringmq" --data "$dir/data" --config "$dir/ringmq.conf" --namesrv-port "$base" --broker-port $((base + 3)) >"$dir/ringmq.log" 2>&1 &
   server_pids+=($!)
   wait_port "$base" $! "$dir/ringmq.log"

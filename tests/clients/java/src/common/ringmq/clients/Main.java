@@ -89,6 +89,7 @@ public final class Main {
         suites.put("storm", optional("StormCases"));
         suites.put("retry", RetryCases.all());
         suites.put("push", PushCases.all());
+        suites.put("sql", SqlFilterCases.all());
         suites.put("orderly", OrderlyCases.all());
         suites.put("start", StartPointCases.all());
         suites.put("pop", optional("PopCases"));

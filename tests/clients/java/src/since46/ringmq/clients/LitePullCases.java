@@ -7,6 +7,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -21,6 +25,8 @@ final class LitePullCases {
         cases.put("lite_subscribe_and_restart", LitePullCases::subscribeAndRestart);
         cases.put("lite_subscribe_shared", LitePullCases::subscribeShared);
         cases.put("lite_subscribe_tags", LitePullCases::subscribeTags);
+        cases.put("lite_subscribe_sql", LitePullCases::subscribeSql);
+        cases.put("lite_pull_sql", LitePullCases::pullSql);
         cases.put("lite_assign_and_seek", LitePullCases::assignAndSeek);
         cases.put("lite_offset_for_timestamp", LitePullCases::offsetForTimestamp);
         return cases;
@@ -189,5 +195,42 @@ final class LitePullCases {
         MessageQueue queue = consumer.fetchMessageQueues(scope.topic).iterator().next();
         Expect.equal(5L, consumer.offsetForTimestamp(queue, half), "offset for a timestamp");
         Expect.equal(10L, consumer.offsetForTimestamp(queue, half + 3_600_000), "offset for a time to come");
+    }
+
+    private static void subscribeSql(Scope scope) throws Exception {
+        scope.createTopic(2);
+        Ledger others = new Ledger("unwanted");
+        SqlFilterCases.send(scope, others, 0, 60);
+        DefaultLitePullConsumer consumer = consumer(scope);
+        consumer.subscribe(scope.topic, MessageSelector.bySql(SqlFilterCases.WANTED));
+        consumer.start();
+        pollAll(scope, "filtered", consumer);
+        SqlFilterCases.send(scope, others, 60, 30);
+        pollAll(scope, "filtered", consumer);
+        Expect.equal(List.of(), consumer.poll(500), "messages that were not wanted");
+        scope.ledger.checkExactlyOnce();
+    }
+
+    /** The plain pull consumer, which takes expressions from 4.4 on: statuses and next offsets, and what is refused. */
+    private static void pullSql(Scope scope) throws Exception {
+        scope.createTopic(1);
+        SqlFilterCases.send(scope, new Ledger("unwanted"), 0, 12);
+        scope.readAll(scope.topic, 12);
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(scope.group);
+        consumer.setNamesrvAddr(scope.environment.namesrv);
+        consumer.setInstanceName(scope.instance());
+        consumer.setHeartbeatBrokerInterval(500);
+        consumer.start();
+        scope.closeLater(consumer::shutdown);
+        MessageQueue queue = consumer.fetchSubscribeMessageQueues(scope.topic).iterator().next();
+        // The client lets expressions out only when a heartbeat has told it the broker's version.
+        Expect.within(20, "a heartbeat answered", () -> consumer.pull(queue, MessageSelector.bySql("TRUE"), 0, 1) != null);
+        PullResult found = consumer.pull(queue, MessageSelector.bySql(SqlFilterCases.WANTED), 1, 32);
+        Expect.equal(PullStatus.FOUND, found.getPullStatus(), "status");
+        Expect.equal(List.of(2L, 6L, 8L), found.getMsgFoundList().stream().map(MessageExt::getQueueOffset).toList(), "offsets");
+        Expect.equal(12L, found.getNextBeginOffset(), "next offset");
+        PullResult none = consumer.pull(queue, MessageSelector.bySql("n > 100"), 3, 32);
+        Expect.equal(PullStatus.NO_MATCHED_MSG, none.getPullStatus(), "status when nothing matches");
+        Expect.equal(12L, none.getNextBeginOffset(), "next offset when nothing matches");
     }
 }
