@@ -26,6 +26,9 @@ final class Operators {
         consumer.setInstanceName(GROUP);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setPersistConsumerOffsetInterval(200);
+        // A client that rebalances during its first heartbeat skips the second one, and is told to heartbeat again until the next.
+        consumer.setHeartbeatBrokerInterval(1_000);
+        consumer.setPollNameServerInterval(1_000);
         consumer.subscribe(TOPIC, "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
         consumer.start();

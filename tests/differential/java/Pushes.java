@@ -30,6 +30,9 @@ final class Pushes {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(Script.namesrv);
         consumer.setInstanceName(group);
+        // A client that rebalances during its first heartbeat skips the second one, and is told to heartbeat again until the next.
+        consumer.setHeartbeatBrokerInterval(1_000);
+        consumer.setPollNameServerInterval(1_000);
         consumer.setConsumeFromWhere(where);
         consumer.setConsumeThreadMin(1);
         consumer.setConsumeThreadMax(1);
