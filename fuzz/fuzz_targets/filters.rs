@@ -1,7 +1,7 @@
 //! An SQL92 expression and a message's properties text, cut at the first NUL.
 //!
-//! Beyond "no panic": limits hold, errors point into the text, the same question gets the same answer, and parentheses and double
-//! negation change nothing.
+//! Beyond "no panic": limits hold, errors point into the text, the same question gets the same answer, and signs, comments, what stands
+//! behind the end, parentheses and double negation change nothing.
 
 #![no_main]
 
@@ -23,10 +23,15 @@ fuzz_target!(|input: &[u8]| {
     let answer = expression.evaluate(&message);
     assert_eq!(expression.evaluate(&message), answer);
     assert_eq!(expression.matches(&message), answer == Ok(Some(true)));
-    for around in [format!("({text})"), format!("NOT NOT ({text})")] {
-        // What follows a whole expression is not looked at, but nothing may follow it inside parentheses.
-        if let Ok(same) = Expression::compile(&around) {
-            assert_eq!(same.evaluate(&message), answer, "{around}");
+    let mut same = vec![format!("+{text}"), format!("/**/ {text}"), format!("{text} )")];
+    // What follows a whole expression is not looked at; a parenthesis in it would close ours.
+    if !text.contains(')') {
+        same.extend([format!("({text})"), format!("NOT NOT ({text})")]);
+    }
+    for same in same {
+        // One parenthesis or sign more may be one too many.
+        if let Ok(again) = Expression::compile(&same) {
+            assert_eq!(again.evaluate(&message), answer, "{same}");
         }
     }
 });
