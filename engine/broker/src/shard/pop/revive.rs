@@ -62,7 +62,8 @@ enum Attempt {
 impl Plane {
     /// Begins the revivals that are due.
     pub(crate) fn revive_due(&mut self, wire: &mut Wire<'_>) {
-        if self.draining {
+        // Without a log of its own the shard could not note that a copy was made, and would make another and another.
+        if self.draining || self.store.poisoned().is_some() {
             return;
         }
         let now_ms = now_ms(wire);
@@ -85,8 +86,9 @@ impl Plane {
 
     /// Whether more could be begun at once.
     pub(crate) fn next_revival_ms(&self) -> Option<i64> {
-        let has_room = self.pops.revivals.under_way.len() < REVIVALS_MAX;
-        self.pops.table.next_due_ms().filter(|_| has_room)
+        let is_possible =
+            self.pops.revivals.under_way.len() < REVIVALS_MAX && self.store.poisoned().is_none();
+        self.pops.table.next_due_ms().filter(|_| is_possible)
     }
 
     /// Reads the message, and copies it.
@@ -195,13 +197,12 @@ impl Plane {
         }
         let op = Op::Done { key: Cow::Owned(key), deliveries: Cow::Owned(vec![(offset, pop_time)]) };
         if let Err(refusal) = self.log_pop(wire, &op) {
-            // There will be two copies: better than a message that is in flight for ever.
+            // The copy is safe, and no other is made: the message keeps its place among those in flight until the next start.
             warn!(
                 offset,
                 why = refusal.remark,
-                "a message's next delivery is not in the log of pops; it is made again"
+                "a message's next delivery is not in the log of pops; the next start makes it again"
             );
-            self.pops.table.postpone(queue, offset, pop_time, again_ms);
         }
     }
 
