@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ringmq_remoting::record::{RecordDraft, records};
-use ringmq_store::{LogOffset, Read, ReadLimits, ReadStatus};
+use ringmq_store::{LogOffset, Read, ReadLimits};
 use tracing::{error, info, warn};
 
 use super::super::offsets::Position;
@@ -348,11 +348,8 @@ impl Plane {
                             }
                         }
                     }
-                    let is_at_end = !matches!(
-                        result.status,
-                        ReadStatus::Found | ReadStatus::OffsetTooSmall | ReadStatus::MessageWasRemoving
-                    );
-                    if is_at_end || result.next_begin_offset <= rebuild.next {
+                    // Whatever the status: it ends where there is nothing behind.
+                    if result.next_begin_offset <= rebuild.next {
                         break;
                     }
                     rebuild.next = result.next_begin_offset;
