@@ -7,7 +7,8 @@
 //! a full mailbox, everything sent after it, to whomever, queues up behind it. And while any waits, the shard sends nothing to
 //! its peers (see `Core::flush`). Otherwise a peer could act on an answer before another shard has seen the mail that was sent
 //! before the answer, which the invariant of causal mail forbids. Receivers empty their mailboxes every turn whatever
-//! else they do, so the wait is short and no ring of waiting shards can form.
+//! else they do, so the wait is short and no ring of waiting shards can form. Of letters of different senders, those of the higher shard
+//! number come first, see [`Desk::look`].
 //!
 //! **Waking.** See [`super::parking`]. The same hand-shake serves a sender that sleeps while its mail waits for room:
 //! it sets `wants_room` where it found no room, and the reader that makes room looks at that flag after its fence.
@@ -143,6 +144,8 @@ pub(super) struct Desk<M> {
     /// Shards to which something went (or for which room was made) since the last [`Desk::doorbells`].
     touched: Vec<bool>,
     any_touched: bool,
+    /// Letters in each mailbox, see [`Desk::look`].
+    seen: Vec<usize>,
     pub(super) overflowed: u64,
 }
 
@@ -156,6 +159,7 @@ impl<M> Desk<M> {
             waiting: VecDeque::new(),
             touched: vec![false; shards],
             any_touched: false,
+            seen: vec![0; shards],
             overflowed: 0,
         }
     }
@@ -243,14 +247,21 @@ impl<M> Desk<M> {
 
     /// Takes the next letter from `from`.
     pub(super) fn receive(&mut self, from: ShardId) -> Option<Letter<M>> {
-        let letters = &self.office.mailbox(self.me, from).letters;
-        // Cheaper than a failing `pop`, which has a fence of its own.
-        if letters.is_empty() { None } else { letters.pop() }
+        self.office.mailbox(self.me, from).letters.pop()
     }
 
-    /// What one turn takes from one mailbox at most; everything that was there when the turn began is within it.
-    pub(super) fn receive_limit(&self) -> usize {
-        self.office.mailbox(self.me, self.me).letters.capacity()
+    /// Looks how many letters there are, from the mailbox of the lowest number up. Letters are to be taken from the highest down, as many as
+    /// were seen: if shard 2 has written to us and then to shard 1, and shard 1 therefore writes to us, then who sees the letter of 1 sees
+    /// that of 2 after it, and takes it first. The shard that tells all others how things are has the highest number.
+    pub(super) fn look(&mut self) {
+        for from in 0..self.shards() {
+            self.seen[from] = self.office.mailbox(self.me, ShardId(from as u16)).letters.len();
+        }
+    }
+
+    /// How many letters from `from` there were at the last [`Desk::look`].
+    pub(super) fn seen(&self, from: ShardId) -> usize {
+        self.seen[usize::from(from.0)]
     }
 
     /// After letters were received from `from`: a sender that waits for room is told.
@@ -308,5 +319,42 @@ impl<M> Desk<M> {
 
     pub(super) fn leave_park(&mut self) {
         self.counter().parking.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desks() -> Vec<Desk<&'static str>> {
+        let office = Arc::new(PostOffice::new(3, 8).expect("event descriptors"));
+        (0..3).map(|shard| Desk::new(Arc::clone(&office), ShardId(shard))).collect()
+    }
+
+    /// As a shard does in a turn.
+    fn take(desk: &mut Desk<&'static str>, out: &mut Vec<&'static str>) {
+        for from in [2, 1].map(ShardId) {
+            for _ in 0..desk.seen(from) {
+                let Some(Letter::Mail(text)) = desk.receive(from) else { panic!("a letter that was seen") };
+                out.push(text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cause_is_taken_before_what_follows_from_it() {
+        let mut desks = desks();
+        let mut taken = Vec::new();
+        desks[2].send(ShardId(0), Letter::Mail("there is a group"));
+        desks[1].send(ShardId(0), Letter::Mail("a commit of that group"));
+        desks[0].look();
+        // Later letters wait for the next turn, with all that they follow from.
+        desks[2].send(ShardId(0), Letter::Mail("there is a topic"));
+        desks[1].send(ShardId(0), Letter::Mail("a message for that topic"));
+        take(&mut desks[0], &mut taken);
+        assert_eq!(taken, ["there is a group", "a commit of that group"]);
+        desks[0].look();
+        take(&mut desks[0], &mut taken);
+        assert_eq!(taken[2..], ["there is a topic", "a message for that topic"]);
     }
 }

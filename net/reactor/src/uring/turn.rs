@@ -127,10 +127,10 @@ impl<M: Send + 'static> Shard<M> {
             count += 1;
             service.handle(driver, Event::Mail { from: me, message });
         }
-        let limit = driver.desk.receive_limit();
-        for from in (0..driver.desk.shards() as u16).map(ShardId).filter(|from| *from != me) {
+        driver.desk.look();
+        for from in (0..driver.desk.shards() as u16).rev().map(ShardId).filter(|from| *from != me) {
             let mut received = 0;
-            while received < limit {
+            while received < driver.desk.seen(from) {
                 let Some(letter) = driver.desk.receive(from) else { break };
                 received += 1;
                 match letter {
