@@ -68,6 +68,9 @@ struct Round {
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
+    /// The table was made again. Before, it knows pops whose acknowledgements are still to be read: nothing may be revived by it, and it
+    /// must not be written down as all that there is.
+    is_read: bool,
     /// In log order.
     commits: VecDeque<Commit>,
     round: Option<Round>,
@@ -84,6 +87,11 @@ impl Journal {
     /// Whether the next turn has something to do.
     pub(crate) fn is_busy(&self) -> bool {
         self.round.is_some()
+    }
+
+    /// Whether the table says how things are.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read
     }
 
     /// When a round is due although nothing happens, wall clock ms.
@@ -221,7 +229,7 @@ impl Plane {
 
     /// Writes what is known again, a part of it: see the module's text. At the end of every turn.
     pub(crate) fn keep_pops(&mut self, wire: &mut Wire<'_>) {
-        if self.draining || !self.begin_round(wire) {
+        if self.draining || !self.pops.journal.is_read() || !self.begin_round(wire) {
             return;
         }
         for _ in 0..KEPT_RECORDS_PER_TURN {
@@ -387,6 +395,7 @@ impl Plane {
         let journal = &mut self.pops.journal;
         (journal.records, journal.round_began_ms) = (rebuild.records, now_ms);
         (journal.log_min, journal.round_log) = (log_min, appended);
+        journal.is_read = true;
         if !self.pops.table.is_empty() {
             info!(
                 shard = %self.me,

@@ -62,8 +62,7 @@ enum Attempt {
 impl Plane {
     /// Begins the revivals that are due.
     pub(crate) fn revive_due(&mut self, wire: &mut Wire<'_>) {
-        // Without a log of its own the shard could not note that a copy was made, and would make another and another.
-        if self.draining || self.store.poisoned().is_some() {
+        if self.draining || !self.may_revive() {
             return;
         }
         let now_ms = now_ms(wire);
@@ -86,9 +85,13 @@ impl Plane {
 
     /// Whether more could be begun at once.
     pub(crate) fn next_revival_ms(&self) -> Option<i64> {
-        let is_possible =
-            self.pops.revivals.under_way.len() < REVIVALS_MAX && self.store.poisoned().is_none();
+        let is_possible = self.pops.revivals.under_way.len() < REVIVALS_MAX && self.may_revive();
         self.pops.table.next_due_ms().filter(|_| is_possible)
+    }
+
+    /// Without a log of its own the shard could not note that a copy was made, and would make another and another.
+    fn may_revive(&self) -> bool {
+        self.pops.journal.is_read() && self.store.poisoned().is_none()
     }
 
     /// Reads the message, and copies it.
