@@ -69,8 +69,8 @@ pub(crate) enum Waiting {
     Delivery { level: i32, offset: i64 },
     /// A question whose answer waits for the log: the topic was deleted.
     Question { id: u64 },
-    /// A shard that had a record stored here.
-    Confirm { shard: ShardId, id: u64 },
+    /// This shard, which had a copy of a record of its own stored here.
+    Confirm { id: u64 },
     /// A pop that has taken messages.
     Pop(Box<Pop>),
     /// Acknowledgements, some of them of other shards' messages.
@@ -86,10 +86,21 @@ struct Entry {
     waiting: Waiting,
 }
 
+/// A record that another shard had stored here, in place of one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) end: LogOffset,
+    pub(crate) shard: ShardId,
+    pub(crate) id: u64,
+}
+
 /// The queue of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
     entries: VecDeque<Entry>,
+    /// In log order. They wait for stable media, also under ASYNC_FLUSH: the other shard then notes in *its* log that the original is
+    /// done, and a power cut must not keep that and take the copy. Within one log the copy comes first, and needs no such care.
+    copies: VecDeque<Copied>,
 }
 
 impl Acks {
@@ -102,7 +113,17 @@ impl Acks {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.copies.is_empty()
+    }
+
+    /// Another shard is told when this is durable.
+    pub(crate) fn push_copy(&mut self, copied: Copied) {
+        self.copies.push_back(copied);
+    }
+
+    /// The next copy that is on stable media, which is up to `durable`.
+    pub(crate) fn pop_durable_copy(&mut self, durable: LogOffset) -> Option<Copied> {
+        self.copies.pop_front_if(|copied| copied.end <= durable)
     }
 
     /// How long the oldest has waited.
@@ -149,8 +170,9 @@ impl Acks {
     }
 
     /// Everything, because the log will acknowledge nothing more.
-    pub(crate) fn take_all(&mut self) -> Vec<Waiting> {
-        std::mem::take(&mut self.entries).into_iter().map(|entry| entry.waiting).collect()
+    pub(crate) fn take_all(&mut self) -> (Vec<Waiting>, VecDeque<Copied>) {
+        let waiting = std::mem::take(&mut self.entries).into_iter().map(|entry| entry.waiting).collect();
+        (waiting, std::mem::take(&mut self.copies))
     }
 }
 
@@ -180,6 +202,18 @@ mod tests {
         assert_eq!(pop(99), None);
         assert_eq!([pop(250), pop(250), pop(250), pop(250)], [Some(0), Some(1), Some(2), None]);
         assert_eq!(pop(300), Some(3));
+    }
+
+    #[test]
+    fn copies_wait_for_stable_media() {
+        let mut acks = Acks::default();
+        let copied = |end, id| Copied { end: LogOffset(end), shard: ShardId(1), id };
+        acks.push_copy(copied(100, 0));
+        acks.push_copy(copied(200, 1));
+        assert_eq!(acks.pop_durable_copy(LogOffset(99)), None);
+        assert_eq!(acks.pop_durable_copy(LogOffset(100)), Some(copied(100, 0)));
+        assert_eq!((acks.pop_durable_copy(LogOffset(100)), acks.is_empty()), (None, false));
+        assert_eq!(acks.take_all().1, [copied(200, 1)]);
     }
 
     #[test]

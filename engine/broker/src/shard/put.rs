@@ -8,7 +8,7 @@ use ringmq_remoting::record::{PROPERTIES_BYTES_MAX, RecordDraft, batch, message_
 use ringmq_remoting::request::SendHeader;
 use ringmq_store::{AppendError, Appended};
 
-use super::acks::{Key, Stored, Waiting};
+use super::acks::{Copied, Key, Stored, Waiting};
 use super::incoming::Incoming;
 use super::plane::Plane;
 use super::properties::{Found, close, copy_without, push};
@@ -199,11 +199,14 @@ impl Plane {
                     self.report_soon(now);
                 }
                 Waiting::Question { id } => self.answer_done(wire, id),
-                Waiting::Confirm { shard, id } => self.confirm_append(wire, shard, id, true),
+                Waiting::Confirm { id } => self.confirm_append(wire, self.me, id, true),
                 Waiting::Pop(pop) => self.advance_pop(wire, pop),
                 Waiting::BatchAcks(acks) => self.pass_batch_acks_on(wire, acks),
                 Waiting::Nobody => {}
             }
+        }
+        while let Some(Copied { shard, id, .. }) = self.acks.pop_durable_copy(self.store.durable()) {
+            self.confirm_append(wire, shard, id, true);
         }
         if let Some(limit) = self.flush_limit() {
             for (caller, stored) in self.acks.take_late(limit, now) {
@@ -219,12 +222,16 @@ impl Plane {
     fn fail_pending(&mut self, wire: &mut Wire<'_>) {
         let Some(error) = self.store.poisoned().cloned() else { return };
         let refusal = self.refusal_of(&AppendError::Poisoned(error));
-        for waiting in self.acks.take_all() {
+        let (waiting, copies) = self.acks.take_all();
+        for Copied { shard, id, .. } in copies {
+            self.confirm_append(wire, shard, id, false);
+        }
+        for waiting in waiting {
             match waiting {
                 Waiting::Client { caller, .. } => wire.refuse(&caller, refusal.code, &refusal.remark),
                 // The topic is gone from this shard's memory, which is all that can be done now.
                 Waiting::Question { id } => self.answer_done(wire, id),
-                Waiting::Confirm { shard, id } => self.confirm_append(wire, shard, id, false),
+                Waiting::Confirm { id } => self.confirm_append(wire, self.me, id, false),
                 Waiting::Pop(pop) => self.fail_pop(wire, pop, refusal.code, &refusal.remark),
                 Waiting::BatchAcks(acks) => wire.refuse(&acks.caller, refusal.code, &refusal.remark),
                 Waiting::Delivery { .. } | Waiting::Nobody => {}

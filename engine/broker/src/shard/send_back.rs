@@ -11,7 +11,7 @@ use ringmq_remoting::record::{RecordDraft, RecordView, message_id, tags_code};
 use ringmq_remoting::request::SendBackHeader;
 use ringmq_store::{PhysicalOffset, ReadError, RecordRead};
 
-use super::acks::{Stored, Waiting};
+use super::acks::{Copied, Stored, Waiting};
 use super::incoming::Incoming;
 use super::plane::{Cold, Plane, Served};
 use super::properties::{copy_without, push};
@@ -217,14 +217,16 @@ impl Plane {
         };
         match self.append(wire.io, &draft, record.delay_level, tags) {
             Ok(appended) => {
+                let end = appended.end;
                 let waiting = match reply_to {
                     ReplyTo::Client(reply) => {
                         Waiting::Client { caller: reply.caller(received), stored: Stored::Done }
                     }
-                    ReplyTo::Shard { shard, id } => Waiting::Confirm { shard, id },
+                    ReplyTo::Shard { shard, id } if shard == self.me => Waiting::Confirm { id },
+                    ReplyTo::Shard { shard, id } => return self.acks.push_copy(Copied { end, shard, id }),
                     ReplyTo::Nobody => Waiting::Nobody,
                 };
-                self.acks.push(appended.end, received, waiting);
+                self.acks.push(end, received, waiting);
             }
             Err(refusal) => match reply_to {
                 ReplyTo::Client(reply) => {
