@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ringmq_reactor::{AlignedBuffer, FileOp, FileValue, Io, PAGE_BYTES};
+use ringmq_reactor::{AlignedBuffer, BufferPool, FileOp, FileValue, Io, PAGE_BYTES};
 use rustc_hash::FxHashMap;
 
 use crate::error::ReadError;
@@ -58,6 +58,8 @@ pub(crate) enum Fetch {
 pub(crate) struct ColdReads {
     block_bytes: usize,
     blocks_max: usize,
+    /// Memory of whole blocks; the last one of a segment may be shorter and is allocated by itself.
+    pool: BufferPool,
     blocks: FxHashMap<BlockKey, Cached>,
     pending: FxHashMap<BlockKey, Pending>,
     waiting: VecDeque<BlockKey>,
@@ -76,6 +78,7 @@ impl ColdReads {
         Self {
             block_bytes,
             blocks_max: cache_bytes / block_bytes,
+            pool: BufferPool::new(block_bytes, COLD_READS_IN_FLIGHT_MAX),
             blocks: FxHashMap::default(),
             pending: FxHashMap::default(),
             waiting: VecDeque::new(),
@@ -102,6 +105,12 @@ impl ColdReads {
         let start = segments.find(at)?.start;
         let inside = at.since(start);
         Some(BlockKey(LogOffset(start.0 + inside - inside % self.block_bytes as u64)))
+    }
+
+    /// Where a block ends; the last one of a segment may be shorter.
+    pub fn end_of(&self, segments: &Segments, key: BlockKey) -> LogOffset {
+        let whole = key.0.plus(self.block_bytes);
+        segments.find(key.0).map_or(whole, |segment| segment.end.min(whole))
     }
 
     /// Bytes `from..to` of the log, which lie in one segment.
@@ -207,8 +216,10 @@ impl ColdReads {
             assert!(!pending.issued, "{key:?} is read once at a time");
             pending.issued = true;
             pending.valid_to = written;
-            let bytes = segment.end.since(key.0).min(self.block_bytes as u64);
-            let into = AlignedBuffer::zeroed(usize::try_from(bytes).expect("a block"));
+            let bytes = usize::try_from(segment.end.since(key.0))
+                .map_or(self.block_bytes, |b| b.min(self.block_bytes));
+            let whole = bytes == self.block_bytes;
+            let into = if whole { self.pool.take() } else { AlignedBuffer::zeroed(bytes) };
             let offset = key.0.since(segment.start);
             let token = tokens.of(Kind::ColdRead, key.0.0 / PAGE_BYTES as u64);
             io.file(token, FileOp::Read { file: segment.file, offset, into });
@@ -233,7 +244,9 @@ impl ColdReads {
         let (content, valid_to) = match result {
             // A file that is shorter than it was allocated holds nothing behind its end: not valid there.
             Ok(FileValue::Read { buffer, bytes }) => {
-                (Content::Bytes(buffer.freeze(bytes)), asked.min(key.0.plus(bytes)))
+                let whole = buffer.len() == self.block_bytes;
+                let content = if whole { self.pool.freeze(buffer, bytes) } else { buffer.freeze(bytes) };
+                (Content::Bytes(content), asked.min(key.0.plus(bytes)))
             }
             Ok(other) => unreachable!("{other:?} does not answer a read"),
             Err(error) => (Content::Failed(Arc::new(error)), asked),

@@ -76,8 +76,11 @@ pub const CACHE_BYTES: usize = 32 << 20;
 /// Cold reads in flight at the same time; further ones wait in order.
 pub const COLD_READS_IN_FLIGHT_MAX: usize = 16;
 
-/// Blocks that a sequential cold reader has read ahead for it.
+/// Blocks that a sequential cold reader has read ahead for it, at least.
 pub const READ_AHEAD_BLOCKS: usize = 2;
+
+/// The same where the messages of its next two answers lie in more blocks.
+pub const READ_AHEAD_BLOCKS_MAX: usize = 6;
 
 /// Index entries that one read looks at, unless more messages are asked for: RocketMQ's `maxFilterMessageSize`
 /// (16,000 bytes of 20-byte entries).
@@ -165,7 +168,7 @@ const _: () = assert!(FOOTER_BYTES <= PAGE_BYTES);
 const _: () = assert!(WRITE_BYTES_MAX + RECORD_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES * BLOCKS_MIN <= TAIL_CACHE_BYTES);
 /// One read of one record must fit in the cache, or it could never complete.
-const _: () = assert!(RECORD_BYTES_MAX + (READ_AHEAD_BLOCKS + 2) * CACHE_BLOCK_BYTES <= CACHE_BYTES);
+const _: () = assert!(RECORD_BYTES_MAX + (READ_AHEAD_BLOCKS_MAX + 2) * CACHE_BLOCK_BYTES <= CACHE_BYTES);
 const _: () = assert!(RECORD_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
 /// A batch that is being written must never have to wait for a checkpoint that waits for the batch.
 const _: () =

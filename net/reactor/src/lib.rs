@@ -21,6 +21,7 @@
 //! cancelled or not. The types here make any other use impossible without `unsafe`.
 
 pub mod block;
+pub mod buffer_pool;
 pub mod causes;
 pub mod event;
 pub mod file;
@@ -35,6 +36,7 @@ pub mod time;
 pub mod uring;
 
 pub use block::{AlignedBuffer, Block, BlockSlice, PAGE_BYTES};
+pub use buffer_pool::BufferPool;
 pub use causes::with_causes;
 pub use event::{CloseCause, Event, Service};
 pub use file::{DirEntry, FileOp, FileValue, OpenOptions, Space, WriteData};

@@ -9,7 +9,9 @@ use crate::cold::{BlockKey, Fetch};
 use crate::error::ReadError;
 use crate::index::reader::Unanswered;
 use crate::index::{Entry, QueueSlot};
-use crate::limits::{READ_AHEAD_BLOCKS, READ_BYTES_MAX, RECORD_BYTES_MIN, SCAN_ENTRIES_MAX};
+use crate::limits::{
+    READ_AHEAD_BLOCKS, READ_AHEAD_BLOCKS_MAX, READ_BYTES_MAX, RECORD_BYTES_MIN, SCAN_ENTRIES_MAX,
+};
 use crate::offset::{LogOffset, PhysicalOffset};
 use crate::read::{Read, ReadLimits, ReadResult, ReadStatus, RecordFilter, RecordRead};
 use crate::tail::WindowIndex;
@@ -147,7 +149,7 @@ impl Store {
             match stopped {
                 None => {}
                 Some(Added::Missing(_)) if next > offset && filter.looks_at_records() => {
-                    self.read_ahead(io, slot, next);
+                    self.read_ahead(io, slot, next, limits.messages_max);
                 }
                 Some(Added::Missing(keys)) => {
                     let asked = self.cold.request(io, self.tokens, &self.segments, self.written, &keys);
@@ -158,7 +160,7 @@ impl Store {
             }
         }
         if gathered.count > 0 {
-            self.read_ahead(io, slot, next);
+            self.read_ahead(io, slot, next, limits.messages_max);
         }
         let records = gathered.finish(self);
         let status = if records.is_empty() { ReadStatus::NoMatchedMessage } else { ReadStatus::Found };
@@ -259,36 +261,55 @@ impl Store {
         Err(ReadError::Checksum { at, expected: entry.crc, found })
     }
 
-    /// Asks for the blocks of the messages that this reader will want next. The index knows them, so nothing is guessed.
-    fn read_ahead(&mut self, io: &mut dyn Io, slot: QueueSlot, from: i64) {
-        let mut blocks = 0;
-        let mut last = None;
-        for offset in from..from.saturating_add(SCAN_ENTRIES_MAX as i64) {
-            if offset >= self.index.queue(slot).max_offset() {
+    /// Asks for the blocks of the messages that this reader will want next. The index knows them, so nothing is guessed. Where
+    /// the queues of a log alternate, one answer's messages lie in several blocks: the next two answers are read ahead.
+    fn read_ahead(&mut self, io: &mut dyn Io, slot: QueueSlot, from: i64, messages: usize) {
+        let soon = from.saturating_add(2 * messages.min(SCAN_ENTRIES_MAX) as i64);
+        let end = self.index.queue(slot).max_offset().min(from.saturating_add(SCAN_ENTRIES_MAX as i64));
+        let mut offset = from;
+        for blocks in 0..READ_AHEAD_BLOCKS_MAX {
+            if offset >= end || (blocks > READ_AHEAD_BLOCKS && offset >= soon) {
                 return;
             }
-            let entry = match self.reader.entry(&self.index, slot, offset) {
-                Ok(entry) => entry,
+            let found = self.reader.entry(&self.index, slot, offset).and_then(|entry| {
+                if entry.offset >= self.tail.oldest() {
+                    return Ok(None);
+                }
+                let Some(key) = self.cold.key(&self.segments, entry.offset) else { return Ok(None) };
+                self.cold.prefetch(io, self.tokens, &self.segments, self.written, key);
+                self.first_at(slot, offset, end, self.cold.end_of(&self.segments, key)).map(Some)
+            });
+            match found {
+                Ok(Some(next)) => offset = next,
                 Err(Unanswered::Missing(missing)) => {
                     return self.reader.cache.prefetch(io, self.tokens, missing);
                 }
-                Err(_) => return,
-            };
-            if entry.offset >= self.tail.oldest() {
-                return;
-            }
-            let key = self.cold.key(&self.segments, entry.offset);
-            if key == last {
-                continue;
-            }
-            last = key;
-            let Some(key) = key else { return };
-            self.cold.prefetch(io, self.tokens, &self.segments, self.written, key);
-            blocks += 1;
-            if blocks > READ_AHEAD_BLOCKS {
-                return;
+                Ok(None) | Err(_) => return,
             }
         }
+    }
+
+    /// The first offset of a queue behind `low` whose record starts at `at` or later, `end` if there is none. Steps that
+    /// double, then bisection: a block may hold one entry of the queue or hundreds.
+    fn first_at(&mut self, slot: QueueSlot, low: i64, end: i64, at: LogOffset) -> Result<i64, Unanswered> {
+        let (mut low, mut high, mut step) = (low, end, 1);
+        while low + step < high {
+            if self.reader.entry(&self.index, slot, low + step)?.offset >= at {
+                high = low + step;
+            } else {
+                low += step;
+                step *= 2;
+            }
+        }
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if self.reader.entry(&self.index, slot, middle)?.offset >= at {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        Ok(high)
     }
 
     /// The record at a physical offset of this shard, acknowledged, whole and verified.
