@@ -39,7 +39,7 @@ pub const TAIL_CACHE_PATH_BYTES_MAX: usize = 3_900;
 pub const LAZY_WRITE_BYTES: u64 = 256 << 10;
 
 /// Default of the longest time that such a write is put off.
-pub const LAZY_WRITE_DELAY: Duration = Duration::from_millis(2);
+pub const LAZY_WRITE_DELAY: Duration = Duration::from_millis(20);
 
 /// Without `flushCommitLogTimed`, written bytes that start a flush: RocketMQ's `flushCommitLogLeastPages`.
 pub const FLUSH_LEAST_BYTES: u64 = 4 * PAGE_BYTES as u64;
