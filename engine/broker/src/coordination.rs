@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`topics`], [`groups`], [`names`], [`attributes`], [`table`] | what exists, and by which rules |
+//! | [`topics`], [`groups`], [`names`], [`attributes`], [`table`], [`changes`] | what exists, and by which rules |
 //! | [`clients`], [`locks`] | who is connected, who holds which queue |
 //! | [`offsets`], [`delay_progress`] | consumer offsets and delay progress as persisted |
 //! | [`persistence`], [`loading`] | these tables in the metadata store (`crate::metadata`) |
@@ -22,6 +22,7 @@
 
 pub mod allocate;
 pub mod attributes;
+pub mod changes;
 pub mod clients;
 pub mod core;
 pub mod delay_progress;
@@ -160,14 +161,14 @@ impl CoordinationShard {
     }
 
     fn finish_turn(&mut self, io: &mut dyn Context<ShardMessage>) {
-        self.lifecycle.advance(io);
-        self.tasks.run(io);
-        // What tasks have done may let the start or the stop go on, which may start tasks.
-        while self.lifecycle.advance(io) {
+        // What tasks have done may let the start or the stop go on, which may start tasks. It ends: no phase comes again, and a further
+        // attempt to listen waits for a timer.
+        loop {
             self.tasks.run(io);
+            if !self.lifecycle.advance(io) {
+                break;
+            }
         }
-        // A start that found its port in use waits in a task; nothing else may ever happen in such a broker.
-        self.tasks.run(io);
         for (to, message) in self.core.take_mail() {
             io.mail(to, message);
         }

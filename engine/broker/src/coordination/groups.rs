@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringmq_remoting::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupWrapper};
 
+use super::changes::StagedChanges;
 use super::names::{self, NameError};
 use super::table::StagedTable;
 use super::topics::QUEUES_PER_TOPIC_MAX;
@@ -56,11 +57,7 @@ pub struct GroupTable {
     groups: StagedTable<SubscriptionGroupConfig>,
     /// By group; never empty ones.
     forbidden: StagedTable<Bits>,
-    version: DataVersion,
-    /// With everything staged.
-    latest_version: DataVersion,
-    /// To be taken to the journal.
-    changes: Vec<Change>,
+    changes: StagedChanges,
 }
 
 impl GroupTable {
@@ -77,13 +74,13 @@ impl GroupTable {
         if missing.is_empty() {
             return;
         }
+        let mut changes = Vec::with_capacity(missing.len());
         for name in missing {
             let config = Some(Arc::new(group_config(name)));
             self.groups.apply(name, config.clone());
-            self.changes.push(Change::Group { name: name.to_owned(), config });
+            changes.push(Change::Group { name: name.to_owned(), config });
         }
-        self.next_version(now_ms);
-        self.version = self.latest_version;
+        self.changes.add_applied(Table::Groups, changes, now_ms);
     }
 
     /// A group's configuration.
@@ -119,7 +116,7 @@ impl GroupTable {
     /// The table's version.
     #[must_use]
     pub fn version(&self) -> DataVersion {
-        self.version
+        self.changes.version()
     }
 
     /// The whole table: the answer to 201.
@@ -128,7 +125,7 @@ impl GroupTable {
         let groups = self.groups.iter().map(|(name, group)| (name.clone(), (**group).clone()));
         let forbidden = self.forbidden.iter().map(|(name, topics)| (name.clone(), (**topics).clone()));
         SubscriptionGroupWrapper {
-            data_version: self.version,
+            data_version: self.version(),
             subscription_group_table: groups.collect(),
             forbidden_table: forbidden.collect(),
         }
@@ -205,7 +202,7 @@ impl GroupTable {
 
     /// What was staged and not taken yet, to be appended to the journal at once.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
+        self.changes.take()
     }
 
     /// A group is durable, or was recovered: it takes effect.
@@ -220,18 +217,14 @@ impl GroupTable {
 
     /// A version is durable, or was recovered.
     pub fn apply_version(&mut self, version: DataVersion) {
-        self.version = version;
-        if self.latest_version.counter < version.counter {
-            self.latest_version = version;
-        }
+        self.changes.apply_version(version);
     }
 
     /// What was staged will never be.
     pub fn forget_staged(&mut self) {
         self.groups.forget_staged();
         self.forbidden.forget_staged();
-        self.latest_version = self.version;
-        self.changes.clear();
+        self.changes.forget();
     }
 
     /// Forgets everything.
@@ -270,20 +263,13 @@ impl GroupTable {
 
     fn stage(&mut self, name: &str, config: Option<Arc<SubscriptionGroupConfig>>, now_ms: u64) {
         self.groups.stage(name, config.clone());
-        self.changes.push(Change::Group { name: name.to_owned(), config });
-        self.next_version(now_ms);
+        self.changes.stage(Table::Groups, Change::Group { name: name.to_owned(), config }, now_ms);
     }
 
     fn stage_forbidden(&mut self, group: &str, topics: Bits, now_ms: u64) {
         let topics = Arc::new(topics);
         self.forbidden.stage(group, (!topics.is_empty()).then(|| Arc::clone(&topics)));
-        self.changes.push(Change::Forbidden { group: group.to_owned(), topics });
-        self.next_version(now_ms);
-    }
-
-    fn next_version(&mut self, now_ms: u64) {
-        self.latest_version = self.latest_version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
-        self.changes.push(Change::Version(Table::Groups, self.latest_version));
+        self.changes.stage(Table::Groups, Change::Forbidden { group: group.to_owned(), topics }, now_ms);
     }
 }
 

@@ -155,9 +155,9 @@ impl Lifecycle {
         self.exited += 1;
     }
 
-    /// Goes on as far as possible. True: it went on.
+    /// Goes on as far as possible. True: it went on; tasks may have something to do.
     pub fn advance(&mut self, io: &mut dyn Context<ShardMessage>) -> bool {
-        let before = self.phase;
+        let mut went_on = false;
         loop {
             let next = match self.phase {
                 Phase::Loading => self.after_loading(),
@@ -168,9 +168,11 @@ impl Lifecycle {
                 Phase::Exiting => self.after_exiting(io),
                 Phase::Gone => None,
             };
-            let Some(next) = next else { return self.phase != before };
-            info!(from = ?self.phase, to = ?next, "broker");
-            self.phase = next;
+            let Some(next) = next else { return went_on };
+            if next != self.phase {
+                info!(from = ?self.phase, to = ?next, "broker");
+            }
+            (self.phase, went_on) = (next, true);
         }
     }
 
@@ -203,7 +205,8 @@ impl Lifecycle {
                 io.close_listener(listener);
             }
             if self.patience.try_again(&self.core.io, address, &error) {
-                return None;
+                // Again, when the task that waits says so; nothing else may ever happen in such a broker.
+                return Some(Phase::Starting);
             }
             self.start_failed(&format!("cannot listen on {address}: {error}"));
             return Some(self.exit_all());

@@ -197,55 +197,31 @@ impl Cursor {
             }
             Self::Topics(after) => {
                 let topics = core.topics.borrow();
-                let part: Vec<_> = topics.after(after.as_deref()).take(PART_ENTRIES).collect();
-                *self = match part.last() {
-                    Some((name, _)) => Self::Topics(Some((*name).clone())),
-                    None => Self::Groups(None),
-                };
-                let change = |(name, config): (&String, &Arc<_>)| Change::Topic {
-                    name: name.clone(),
-                    config: Some(Arc::clone(config)),
-                };
-                part.into_iter().map(change).collect()
+                let change = |name, config| Change::Topic { name, config: Some(config) };
+                let (part, last) = part_by_name(topics.after(after.as_deref()), change);
+                *self = last.map_or(Self::Groups(None), |name| Self::Topics(Some(name)));
+                part
             }
             Self::Groups(after) => {
                 let groups = core.groups.borrow();
-                let part: Vec<_> = groups.after(after.as_deref()).take(PART_ENTRIES).collect();
-                *self = match part.last() {
-                    Some((name, _)) => Self::Groups(Some((*name).clone())),
-                    None => Self::Forbidden(None),
-                };
-                let change = |(name, config): (&String, &Arc<_>)| Change::Group {
-                    name: name.clone(),
-                    config: Some(Arc::clone(config)),
-                };
-                part.into_iter().map(change).collect()
+                let change = |name, config| Change::Group { name, config: Some(config) };
+                let (part, last) = part_by_name(groups.after(after.as_deref()), change);
+                *self = last.map_or(Self::Forbidden(None), |name| Self::Groups(Some(name)));
+                part
             }
             Self::Forbidden(after) => {
                 let groups = core.groups.borrow();
-                let part: Vec<_> = groups.forbidden_after(after.as_deref()).take(PART_ENTRIES).collect();
-                *self = match part.last() {
-                    Some((name, _)) => Self::Forbidden(Some((*name).clone())),
-                    None => Self::RequestModes(None),
-                };
-                let change = |(name, topics): (&String, &Arc<_>)| Change::Forbidden {
-                    group: name.clone(),
-                    topics: Arc::clone(topics),
-                };
-                part.into_iter().map(change).collect()
+                let change = |group, topics| Change::Forbidden { group, topics };
+                let (part, last) = part_by_name(groups.forbidden_after(after.as_deref()), change);
+                *self = last.map_or(Self::RequestModes(None), |name| Self::Forbidden(Some(name)));
+                part
             }
             Self::RequestModes(after) => {
                 let modes = core.modes.borrow();
-                let part: Vec<_> = modes.after(after.as_deref()).take(PART_ENTRIES).collect();
-                *self = match part.last() {
-                    Some((topic, _)) => Self::RequestModes(Some((*topic).clone())),
-                    None => Self::Offsets(None),
-                };
-                let change = |(topic, modes): (&String, &Arc<_>)| Change::RequestModes {
-                    topic: topic.clone(),
-                    modes: Arc::clone(modes),
-                };
-                part.into_iter().map(change).collect()
+                let change = |topic, modes| Change::RequestModes { topic, modes };
+                let (part, last) = part_by_name(modes.after(after.as_deref()), change);
+                *self = last.map_or(Self::Offsets(None), |topic| Self::RequestModes(Some(topic)));
+                part
             }
             Self::Offsets(after) => {
                 let (part, last) = offsets_part(core, after.as_ref());
@@ -261,6 +237,16 @@ impl Cursor {
             Self::End => Vec::new(),
         }
     }
+}
+
+/// The first entries of a table as changes, and the last name among them.
+fn part_by_name<'a, V: 'a>(
+    entries: impl Iterator<Item = (&'a String, &'a Arc<V>)>,
+    change: impl Fn(String, Arc<V>) -> Change,
+) -> (Vec<Change>, Option<String>) {
+    let part: Vec<_> = entries.take(PART_ENTRIES).collect();
+    let last = part.last().map(|(name, _)| (*name).clone());
+    (part.into_iter().map(|(name, value)| change(name.clone(), Arc::clone(value))).collect(), last)
 }
 
 /// Offsets behind a pair, and the last pair among them.

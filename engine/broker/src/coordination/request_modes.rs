@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringmq_remoting::body::{DataVersion, MessageRequestMode, MessageRequestModes};
 
+use super::changes::StagedChanges;
 use super::table::StagedTable;
 use crate::metadata::{Change, Table};
 
@@ -36,11 +37,7 @@ pub enum ModeError {
 pub struct ModeTable {
     /// By topic; never empty ones.
     topics: StagedTable<Modes>,
-    version: DataVersion,
-    /// With everything staged.
-    latest_version: DataVersion,
-    /// To be taken to the journal.
-    changes: Vec<Change>,
+    changes: StagedChanges,
 }
 
 impl ModeTable {
@@ -84,7 +81,7 @@ impl ModeTable {
     /// The table's version.
     #[must_use]
     pub fn version(&self) -> DataVersion {
-        self.version
+        self.changes.version()
     }
 
     /// The whole table: the answer to 402.
@@ -96,7 +93,7 @@ impl ModeTable {
 
     /// What was staged and not taken yet, to be appended to the journal at once.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
+        self.changes.take()
     }
 
     /// A topic's modes are durable, or were recovered: they take effect.
@@ -106,17 +103,13 @@ impl ModeTable {
 
     /// A version is durable, or was recovered.
     pub fn apply_version(&mut self, version: DataVersion) {
-        self.version = version;
-        if self.latest_version.counter < version.counter {
-            self.latest_version = version;
-        }
+        self.changes.apply_version(version);
     }
 
     /// What was staged will never be.
     pub fn forget_staged(&mut self) {
         self.topics.forget_staged();
-        self.latest_version = self.version;
-        self.changes.clear();
+        self.changes.forget();
     }
 
     /// Forgets everything.
@@ -127,9 +120,8 @@ impl ModeTable {
     fn stage(&mut self, topic: &str, modes: Modes, now_ms: u64) {
         let modes = Arc::new(modes);
         self.topics.stage(topic, (!modes.is_empty()).then(|| Arc::clone(&modes)));
-        self.changes.push(Change::RequestModes { topic: topic.to_owned(), modes });
-        self.latest_version = self.latest_version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
-        self.changes.push(Change::Version(Table::RequestModes, self.latest_version));
+        let change = Change::RequestModes { topic: topic.to_owned(), modes };
+        self.changes.stage(Table::RequestModes, change, now_ms);
     }
 }
 

@@ -1,13 +1,14 @@
 //! The topic table: what topics exist, how they come into being and change.
 //!
 //! Pure state with the reference's rules. A change is staged, taken to the journal, and takes effect when that has made it durable:
-//! see [`super::table`].
+//! see [`super::table`], [`super::changes`].
 
 use std::sync::Arc;
 
 use ringmq_remoting::body::{DataVersion, TopicConfig, TopicConfigWrapper, perm};
 
 use super::attributes::{self, AttributeError};
+use super::changes::StagedChanges;
 use super::names::{self, NameError, TEMPLATE_TOPIC};
 use super::table::StagedTable;
 use crate::config::BrokerConfig;
@@ -56,11 +57,7 @@ pub enum TopicError {
 #[derive(Debug, Default)]
 pub struct TopicTable {
     topics: StagedTable<TopicConfig>,
-    version: DataVersion,
-    /// With everything staged.
-    latest_version: DataVersion,
-    /// To be taken to the journal.
-    changes: Vec<Change>,
+    changes: StagedChanges,
 }
 
 impl TopicTable {
@@ -85,13 +82,13 @@ impl TopicTable {
         if added.is_empty() {
             return;
         }
+        let mut changes = Vec::with_capacity(added.len());
         for topic in added {
             let (name, config) = (topic.topic_name.clone(), Some(Arc::new(topic)));
             self.topics.apply(&name, config.clone());
-            self.changes.push(Change::Topic { name, config });
+            changes.push(Change::Topic { name, config });
         }
-        self.next_version(now_ms);
-        self.version = self.latest_version;
+        self.changes.add_applied(Table::Topics, changes, now_ms);
     }
 
     /// A topic's configuration.
@@ -113,14 +110,14 @@ impl TopicTable {
     /// The table's version.
     #[must_use]
     pub fn version(&self) -> DataVersion {
-        self.version
+        self.changes.version()
     }
 
     /// Table and version: the answer to 21.
     #[must_use]
     pub fn wrapper(&self) -> TopicConfigWrapper {
         let topics = self.topics.iter().map(|(name, topic)| (name.clone(), (**topic).clone()));
-        TopicConfigWrapper { data_version: self.version, topic_config_table: topics.collect() }
+        TopicConfigWrapper { data_version: self.version(), topic_config_table: topics.collect() }
     }
 
     /// As [`TopicTable::wrapper`], with permissions cut to those of the broker: for name servers.
@@ -257,7 +254,7 @@ impl TopicTable {
 
     /// What was staged and not taken yet, to be appended to the journal at once.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
+        self.changes.take()
     }
 
     /// A topic is durable, or was recovered: it takes effect. Gives what data shards are to be told.
@@ -269,17 +266,13 @@ impl TopicTable {
 
     /// A version is durable, or was recovered.
     pub fn apply_version(&mut self, version: DataVersion) {
-        self.version = version;
-        if self.latest_version.counter < version.counter {
-            self.latest_version = version;
-        }
+        self.changes.apply_version(version);
     }
 
     /// What was staged will never be.
     pub fn forget_staged(&mut self) {
         self.topics.forget_staged();
-        self.latest_version = self.version;
-        self.changes.clear();
+        self.changes.forget();
     }
 
     /// Forgets everything.
@@ -298,13 +291,7 @@ impl TopicTable {
 
     fn stage(&mut self, name: &str, config: Option<Arc<TopicConfig>>, now_ms: u64) {
         self.topics.stage(name, config.clone());
-        self.changes.push(Change::Topic { name: name.to_owned(), config });
-        self.next_version(now_ms);
-    }
-
-    fn next_version(&mut self, now_ms: u64) {
-        self.latest_version = self.latest_version.next(i64::try_from(now_ms).unwrap_or(i64::MAX));
-        self.changes.push(Change::Version(Table::Topics, self.latest_version));
+        self.changes.stage(Table::Topics, Change::Topic { name: name.to_owned(), config }, now_ms);
     }
 }
 

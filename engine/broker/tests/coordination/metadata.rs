@@ -247,6 +247,20 @@ fn a_store_is_for_one_broker_and_one_number_of_shards() {
 }
 
 #[test]
+fn a_port_in_use_is_waited_for_a_while() {
+    let mut setup = Setup::new(23);
+    let first = setup.broker;
+    setup.start("storePathRootDir=/second");
+    setup.world.run_for(2 * SECOND);
+    assert!(setup.events.lock().expect("one thread").is_empty());
+    setup.world.kill(first);
+    setup.await_serving();
+    setup.start("storePathRootDir=/third");
+    let cause = setup.await_failure();
+    assert!(cause.contains("cannot listen on"), "{cause}");
+}
+
+#[test]
 fn a_store_is_not_opened_with_another_number_of_shards() {
     let mut setup = Setup::new(7);
     setup.stop();
