@@ -10,6 +10,7 @@
 //! | [`shard`] | the data shard: connections, send, pull, offsets, delay |
 //! | [`coordination`] | the coordination shard: topics, groups, clients, name servers, admin requests |
 //! | [`process`] | puts them together |
+//! | `remarks` | texts of refusals that several requests share |
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod filter;
 pub mod message;
 pub mod metadata;
 pub mod process;
+mod remarks;
 pub mod shard;
 
 pub use config::BrokerConfig;

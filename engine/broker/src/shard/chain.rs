@@ -1,4 +1,4 @@
-//! Lists through a slab: each element of the slab is in one list at most, and leaves it in the same time wherever it stands.
+//! Lists through a slab: each element of the slab is in one list of a kind at most, and leaves it in the same time wherever it stands.
 //!
 //! ```text
 //!   Chain { first: 2, last: 7 }      Links   2: (–, 5)   5: (2, 7)   7: (5, –)
@@ -62,8 +62,11 @@ impl Links {
         }
     }
 
-    /// `None`: it becomes the first.
-    fn push(&mut self, chain: Option<Chain>, id: usize) -> Chain {
+    /// Puts `id` at the end of the chain; `None`: it becomes the first of a new one.
+    ///
+    /// # Panics
+    /// If the slab has 2^32 elements.
+    pub(super) fn push(&mut self, chain: Option<Chain>, id: usize) -> Chain {
         let number =
             u32::try_from(id).ok().filter(|&number| number != NONE).expect("a slab of fewer than 2^32");
         if self.0.len() <= id {
@@ -77,8 +80,8 @@ impl Links {
         Chain { first: chain.map_or(number, |chain| chain.first), last: number }
     }
 
-    /// `None`: nothing is left.
-    fn remove(&mut self, mut chain: Chain, id: usize) -> Option<Chain> {
+    /// Takes `id`, which is in the chain, out of it. `None`: nothing is left.
+    pub(super) fn remove(&mut self, mut chain: Chain, id: usize) -> Option<Chain> {
         let Link { before, after } = self.0[id];
         match before {
             NONE => chain.first = after,

@@ -131,7 +131,8 @@ impl Plane {
         (0..configured).filter(|&queue| self.owner.of(topic, queue) == self.me).collect()
     }
 
-    fn bounds(&self, topic: &str, queue_id: i32) -> (i64, i64) {
+    /// Oldest offset of a queue, and one past its newest visible one; 0 and 0 for a queue that was never stored into.
+    pub(super) fn bounds(&self, topic: &str, queue_id: i32) -> (i64, i64) {
         let min = self.store.min_offset(topic, queue_id).unwrap_or(0);
         (min, self.store.max_offset(topic, queue_id).unwrap_or(min))
     }

@@ -122,7 +122,7 @@ impl Plane {
             cold: FxHashMap::default(),
             expressions: ExpressionCache::default(),
             delay: Delay::new(&config.message_delay_level),
-            pops: Pops::default(),
+            pops: Pops::new(owner, me, &config),
             stats: Stats::new(io.now()),
             stamp: Stamp::new(&config),
             keys: UniqueKeys::new(address.ip(), process, u32::from(me.0)),

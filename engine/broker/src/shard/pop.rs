@@ -38,12 +38,14 @@ mod watch;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringmq_reactor::Monotonic;
+use ringmq_reactor::{Monotonic, ShardId};
 use ringmq_remoting::pop::PoppedInfo;
 
 use super::send::Refusal;
 use super::wire::Caller;
+use crate::config::BrokerConfig;
 use crate::filter::MessageFilter;
+use crate::message::QueueOwner;
 
 pub use ack::BatchAcks;
 pub use held::PopArrival;
@@ -139,7 +141,7 @@ pub struct TravelingPop(pub(crate) Box<Pop>);
 
 /// Everything about pops that a shard keeps.
 #[allow(clippy::vec_box, reason = "a pop stays in its box from the first shard to the answer")]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pops {
     table: PopTable,
     pub(crate) journal: Journal,
@@ -151,6 +153,19 @@ pub(crate) struct Pops {
 }
 
 impl Pops {
+    /// Nothing is known.
+    pub(crate) fn new(owner: QueueOwner, me: ShardId, config: &BrokerConfig) -> Self {
+        Self {
+            table: PopTable::default(),
+            journal: Journal::new(owner, me, &config.broker_cluster_name),
+            held: HeldPops::default(),
+            running: Running::default(),
+            watches: Watches::default(),
+            woken: Vec::new(),
+            revivals: revive::Revivals::default(),
+        }
+    }
+
     /// Nothing waits and nothing is under way: the broker may stop.
     pub(crate) fn is_quiet(&self) -> bool {
         self.held.is_empty()

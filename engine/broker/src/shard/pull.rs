@@ -12,11 +12,13 @@ use rustc_hash::FxHashMap;
 
 use super::incoming::Incoming;
 use super::plane::{Cold, Plane, Served};
+use super::send;
 use super::tables::{GroupEntry, TopicEntry};
 use super::wire::{Answer, Caller, OVERLOAD, Wire};
 use crate::coordination::names::{RETRY_PREFIX, may_always_pull};
 use crate::filter::{MessageFilter, TagFilter};
 use crate::message::{ConsumeModel, Ensure, ExpressionKind, OnlineGroup, Perm};
+use crate::remarks;
 
 /// A pull that passed all checks: to be read, now or later.
 #[derive(Debug)]
@@ -59,6 +61,12 @@ impl Refusal {
 
     fn forbidden(by: ForbiddenBy, remark: String) -> Self {
         Self { code: response::NO_PERMISSION, remark, forbidden: Some(by) }
+    }
+}
+
+impl From<send::Refusal> for Refusal {
+    fn from(send::Refusal { code, remark }: send::Refusal) -> Self {
+        Self::new(code, remark)
     }
 }
 
@@ -149,12 +157,10 @@ impl Plane {
 
     fn readable_group(&self, name: &str) -> Result<&GroupEntry, Refusal> {
         let Some(group) = self.tables.group(name) else {
-            let remark = format!("subscription group [{name}] does not exist");
-            return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+            return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remarks::no_group(name)));
         };
         if !group.config.consume_enable {
-            let remark = format!("subscription group no permission, {name}");
-            return Err(Refusal::forbidden(ForbiddenBy::Group, remark));
+            return Err(Refusal::forbidden(ForbiddenBy::Group, remarks::group_forbidden(name)));
         }
         Ok(group)
     }
@@ -166,8 +172,7 @@ impl Plane {
     ) -> Result<&TopicEntry, Refusal> {
         let name = &header.topic;
         let Some(topic) = self.tables.topic(name) else {
-            let remark = format!("topic[{name}] not exist, apply first please!");
-            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remark));
+            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remarks::no_topic(name)));
         };
         if !topic.config.perm.readable() {
             let remark = format!("the topic[{name}] pulling message is forbidden");
@@ -175,10 +180,7 @@ impl Plane {
         }
         let (queue_id, queues) = (header.queue_id, topic.config.read_queues);
         if !(0..queues).contains(&queue_id) {
-            let peer = incoming.caller.origin.peer;
-            let remark = format!(
-                "queueId[{queue_id}] is illegal, topic:[{name}] topicConfig.readQueueNums:[{queues}] consumer:[{peer}]"
-            );
+            let remark = remarks::illegal_queue(queue_id, name, queues, incoming.caller.origin.peer);
             return Err(Refusal::new(response::INVALID_PARAMETER, remark));
         }
         Ok(topic)
@@ -252,12 +254,12 @@ impl Plane {
         Ok(self.filter_of_origin(header).unwrap_or(MessageFilter::Properties(expression)))
     }
 
-    fn check_property_filter(&self, kind: &str) -> Result<(), Refusal> {
+    /// Whether expressions of that kind are switched on.
+    pub(super) fn check_property_filter(&self, kind: &str) -> Result<(), send::Refusal> {
         if self.config.enable_property_filter {
             return Ok(());
         }
-        let remark = format!("The broker does not support consumer to filter message by {kind}");
-        Err(Refusal::new(response::SYSTEM_ERROR, remark))
+        Err(send::Refusal::new(response::SYSTEM_ERROR, remarks::no_property_filter(kind)))
     }
 
     /// What takes the place of an expression for a retry topic.
@@ -312,11 +314,7 @@ impl Plane {
             Read::Failed(ReadError::Busy) => wire.refuse(&pull.caller, response::SYSTEM_BUSY, OVERLOAD),
             Read::Failed(error) => {
                 tracing::error!(topic = %pull.topic, queue = pull.queue_id, offset = pull.offset, %error, "pull failed");
-                wire.refuse(
-                    &pull.caller,
-                    response::SYSTEM_ERROR,
-                    &format!("store getMessage failed: {error}"),
-                );
+                wire.refuse(&pull.caller, response::SYSTEM_ERROR, &remarks::read_failed(&error));
             }
         }
     }
@@ -346,11 +344,12 @@ impl Plane {
 
     /// An operator moved the group: it is told where to, once.
     fn answer_reset(&mut self, wire: &mut Wire<'_>, pull: &Pull, target: i64) {
+        let (min, max) = self.bounds(&pull.topic, pull.queue_id);
         self.offsets.pulled(&pull.group, &pull.topic, pull.queue_id, target);
         let fields = [
             ("groupSysFlag", FieldValue::Int(pull.group_sys_flag.into())),
-            ("maxOffset", FieldValue::Int(self.store.max_offset(&pull.topic, pull.queue_id).unwrap_or(0))),
-            ("minOffset", FieldValue::Int(self.store.min_offset(&pull.topic, pull.queue_id).unwrap_or(0))),
+            ("maxOffset", FieldValue::Int(max)),
+            ("minOffset", FieldValue::Int(min)),
             ("nextBeginOffset", FieldValue::Int(target)),
             ("suggestWhichBrokerId", FieldValue::Int(pull.suggest_broker)),
             ("topicSysFlag", FieldValue::Int(pull.topic_sys_flag.into())),

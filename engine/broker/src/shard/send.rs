@@ -19,6 +19,7 @@ use super::reserved::{is_not_for_clients, retry_group};
 use super::wire::{OVERLOAD, REJECT_REQUEST, Wire};
 use crate::coordination::names::{self, DEAD_LETTER_PREFIX};
 use crate::message::{Ensure, Perm};
+use crate::remarks;
 
 /// Client version from which the limit of attempts in a request counts (V3_4_9).
 pub(crate) const VERSION_WITH_MAX_RECONSUME_TIMES: i32 = 121;
@@ -306,8 +307,7 @@ fn missing_topic(header: &SendHeader<'_>) -> Detour {
         queues: header.default_topic_queue_nums,
         unit: header.unit_mode,
     };
-    let remark = format!("topic[{}] not exist, apply first please!", header.topic);
-    Detour::Missing(what, Refusal::new(response::TOPIC_NOT_EXIST, remark))
+    Detour::Missing(what, Refusal::new(response::TOPIC_NOT_EXIST, remarks::no_topic(&header.topic)))
 }
 
 /// A group that may be created on demand.

@@ -22,6 +22,7 @@ use crate::coordination::core::{Core, Response};
 use crate::coordination::names;
 use crate::filter::Expression;
 use crate::message::ShardMessage;
+use crate::remarks;
 
 /// `consumeType` of consumers that pull by themselves.
 const CONSUME_ACTIVELY: &str = "CONSUME_ACTIVELY";
@@ -210,8 +211,7 @@ pub(super) fn check_config(core: &Core, request: &Request) -> Answer {
     };
     let kind = &data.expression_type;
     if !core.config().enable_property_filter {
-        let remark = format!("The broker does not support consumer to filter message by {kind}");
-        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        return Err(Refusal::new(response::SYSTEM_ERROR, remarks::no_property_filter(kind)));
     }
     if kind != EXPRESSION_SQL92 {
         let remark = format!("unknown expression type {kind}");

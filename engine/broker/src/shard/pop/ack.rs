@@ -23,6 +23,7 @@ use super::order::OrderAck;
 use super::start::now_ms;
 use super::table::QueueKey;
 use crate::message::ShardMessage;
+use crate::remarks;
 
 /// One message that a client speaks of.
 struct Subject<'a> {
@@ -288,15 +289,11 @@ impl Plane {
             return Err(Refusal::new(response::SYSTEM_BUSY, OVERLOAD));
         }
         let Some(topic) = self.tables.topic(name) else {
-            let remark = format!("topic[{name}] not exist, apply first please!");
-            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remark));
+            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remarks::no_topic(name)));
         };
         let queues = topic.config.read_queues;
         if !(0..queues).contains(&queue_id) {
-            let peer = caller.origin.peer;
-            let remark = format!(
-                "queueId[{queue_id}] is illegal, topic:[{name}] topicConfig.readQueueNums:[{queues}] consumer:[{peer}]"
-            );
+            let remark = remarks::illegal_queue(queue_id, name, queues, caller.origin.peer);
             return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
         }
         let handle = ReceiptHandle::parse(handle)
@@ -308,8 +305,7 @@ impl Plane {
     /// An offset that the queue does not hold is no message.
     fn check_offset(&self, subject: &Subject<'_>, is_end_outside: bool) -> Result<(), Refusal> {
         let Subject { key, offset, .. } = subject;
-        let min = self.store.min_offset(&key.topic, key.queue_id).unwrap_or(0);
-        let max = self.store.max_offset(&key.topic, key.queue_id).unwrap_or(0);
+        let (min, max) = self.bounds(&key.topic, key.queue_id);
         if *offset < min || *offset > max || is_end_outside && *offset == max {
             let (topic, queue_id) = (&key.topic, key.queue_id);
             let remark =

@@ -13,6 +13,7 @@ use ringmq_store::RecordFilter;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use super::super::chain::{Chain, Links};
 use super::Pop;
 
 /// Whom a pop waits for: `popPollingSize` counts these.
@@ -41,10 +42,13 @@ pub struct PopArrival {
 #[derive(Debug, Default)]
 pub(crate) struct HeldPops {
     held: Slab<Held>,
-    /// topic or retry topic → group → held pops in order of arrival.
-    by_topic: FxHashMap<Arc<str>, BTreeMap<Arc<str>, Vec<usize>>>,
+    /// topic or retry topic → group → places of held pops in order of arrival. Chains as for held pulls: tens of thousands may wait for
+    /// one topic, or come over one connection (a proxy's), and each leaves on its own.
+    by_topic: FxHashMap<Arc<str>, BTreeMap<Arc<str>, Chain>>,
+    topic_links: Links,
     by_key: FxHashMap<Key, usize>,
-    by_connection: FxHashMap<(ShardId, ConnectionId), Vec<usize>>,
+    by_connection: FxHashMap<(ShardId, ConnectionId), Chain>,
+    connection_links: Links,
     by_deadline: BTreeSet<(Monotonic, usize)>,
 }
 
@@ -76,20 +80,21 @@ impl HeldPops {
         let origin = pop.caller.origin;
         let (key, retry_topic) = (key(&pop), Arc::clone(&pop.retry_topic));
         let id = self.held.insert(Held { pop, deadline });
-        for topic in [&key.0, &retry_topic] {
+        for (topic, place) in [&key.0, &retry_topic].into_iter().zip(places(id)) {
             let groups = self.by_topic.entry(Arc::clone(topic)).or_default();
-            groups.entry(Arc::clone(&key.1)).or_default().push(id);
+            let chain = groups.get(&key.1).copied();
+            groups.insert(Arc::clone(&key.1), self.topic_links.push(chain, place));
         }
         *self.by_key.entry(key).or_default() += 1;
-        self.by_connection.entry((origin.shard, origin.connection)).or_default().push(id);
+        self.connection_links.add_to(&mut self.by_connection, (origin.shard, origin.connection), id);
         self.by_deadline.insert((deadline, id));
     }
 
     /// Something may be popped: moves one pop of each group that may want it into `woken` (appended).
     pub(crate) fn wake(&mut self, arrival: &PopArrival, woken: &mut Vec<Box<Pop>>) {
         let Some(groups) = self.by_topic.get(&arrival.topic) else { return };
-        let wants = |id: &&usize| {
-            let pop = &self.held[**id].pop;
+        let wants = |id: &usize| {
+            let pop = &self.held[*id].pop;
             let is_retry = *pop.retry_topic == *arrival.topic;
             // A filter on properties has to look for itself.
             (is_retry || pop.queue_id.is_none_or(|queue| queue == arrival.queue_id))
@@ -99,16 +104,16 @@ impl HeldPops {
         let ids: Vec<usize> = groups
             .iter()
             .filter(|(group, _)| of_group(group))
-            .filter_map(|(_, ids)| ids.iter().find(wants).copied())
+            .filter_map(|(_, &waiting)| self.waiting(waiting).find(wants))
             .collect();
         woken.extend(ids.into_iter().map(|id| self.remove(id)));
     }
 
     /// A pop of that group left messages behind: moves the next one of the group into `woken` (appended).
     pub(crate) fn wake_next(&mut self, topic: &str, group: &str, woken: &mut Vec<Box<Pop>>) {
-        let ids = self.by_topic.get(topic).and_then(|groups| groups.get(group));
-        if let Some(id) = ids.and_then(|ids| ids.first().copied()) {
-            woken.push(self.remove(id));
+        let waiting = self.by_topic.get(topic).and_then(|groups| groups.get(group));
+        if let Some(waiting) = waiting {
+            woken.push(self.remove(pop_at(waiting.first())));
         }
     }
 
@@ -125,25 +130,34 @@ impl HeldPops {
     /// Moves all pops of a topic into `out` (appended).
     pub(crate) fn take_topic(&mut self, topic: &str, out: &mut Vec<Box<Pop>>) {
         let Some(groups) = self.by_topic.get(topic) else { return };
-        let ids: Vec<usize> = groups.values().flatten().copied().collect();
+        let ids: Vec<usize> = groups.values().flat_map(|&waiting| self.waiting(waiting)).collect();
         out.extend(ids.into_iter().map(|id| self.remove(id)));
     }
 
     /// Takes out the pops of a connection that has ended.
     pub(crate) fn drop_connection(&mut self, shard: ShardId, connection: ConnectionId) -> Vec<Box<Pop>> {
-        let ids = self.by_connection.get(&(shard, connection)).cloned().unwrap_or_default();
-        ids.into_iter().map(|id| self.remove(id)).collect()
+        let mut dropped = Vec::new();
+        while let Some(&waiting) = self.by_connection.get(&(shard, connection)) {
+            dropped.push(self.remove(waiting.first()));
+        }
+        dropped
+    }
+
+    /// The pops of a chain of places.
+    fn waiting(&self, chain: Chain) -> impl Iterator<Item = usize> {
+        self.topic_links.iter(chain).map(pop_at)
     }
 
     fn remove(&mut self, id: usize) -> Box<Pop> {
         let Held { pop, deadline } = self.held.remove(id);
         let origin = pop.caller.origin;
         let key = key(&pop);
-        for topic in [&key.0, &pop.retry_topic] {
-            let Some(groups) = self.by_topic.get_mut(topic) else { continue };
-            if let Some(ids) = groups.get_mut(&key.1) {
-                ids.retain(|&other| other != id);
-                if ids.is_empty() {
+        for (topic, place) in [&key.0, &pop.retry_topic].into_iter().zip(places(id)) {
+            let groups = self.by_topic.get_mut(topic).expect("the topic of a held pop");
+            let chain = groups.get_mut(&key.1).expect("the group of a held pop");
+            match self.topic_links.remove(*chain, place) {
+                Some(left) => *chain = left,
+                None => {
                     groups.remove(&key.1);
                 }
             }
@@ -157,15 +171,20 @@ impl HeldPops {
                 self.by_key.remove(&key);
             }
         }
-        if let Some(ids) = self.by_connection.get_mut(&(origin.shard, origin.connection)) {
-            ids.retain(|&other| other != id);
-            if ids.is_empty() {
-                self.by_connection.remove(&(origin.shard, origin.connection));
-            }
-        }
+        self.connection_links.take_from(&mut self.by_connection, &(origin.shard, origin.connection), id);
         self.by_deadline.remove(&(deadline, id));
         pop
     }
+}
+
+/// Where a pop stands in the chains by topic, which share their links: once for its topic, once for its retry topic.
+fn places(id: usize) -> [usize; 2] {
+    [2 * id, 2 * id + 1]
+}
+
+/// The pop at a place.
+fn pop_at(place: usize) -> usize {
+    place / 2
 }
 
 fn key(pop: &Pop) -> Key {
@@ -209,6 +228,26 @@ mod tests {
         assert_eq!(woken(&mut held, &arrival("%RETRY%h_T", 0, "B")), [0; 0]);
         assert_eq!(woken(&mut held, &arrival("%RETRY%g_T", 0, "B")), [1]);
         assert!(held.is_empty() && held.by_topic.is_empty() && held.by_key.is_empty());
+    }
+
+    #[test]
+    fn a_retry_topic_may_be_popped_by_its_own_name() {
+        let mut held = HeldPops::default();
+        let of_retries = |connection| {
+            let mut pop = pop(connection, "g", None, "*");
+            (pop.topic, pop.retry_topic) = (Arc::clone(&pop.retry_topic), Arc::from("%RETRY%g_%RETRY%g_T"));
+            pop
+        };
+        held.hold(pop(1, "g", None, "*"), Monotonic(9));
+        held.hold(of_retries(2), Monotonic(9));
+        held.hold(pop(3, "g", None, "*"), Monotonic(9));
+        held.hold(of_retries(4), Monotonic(9));
+        // Both kinds wait for it, in one order.
+        assert_eq!(held.drop_connection(ShardId(0), ConnectionId { index: 1, generation: 0 }).len(), 1);
+        for expected in [2, 3, 4] {
+            assert_eq!(woken(&mut held, &arrival("%RETRY%g_T", 0, "A")), [expected]);
+        }
+        assert!(held.is_empty() && held.by_topic.is_empty() && held.by_connection.is_empty());
     }
 
     #[test]

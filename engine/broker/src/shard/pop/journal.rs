@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ringmq_reactor::ShardId;
 use ringmq_remoting::record::{RecordDraft, records};
 use ringmq_store::{LogOffset, Read, ReadLimits};
 use tracing::{error, info, warn};
@@ -28,7 +29,7 @@ use super::op::{Delivery, Op};
 use super::start::now_ms;
 use super::table::{PopQueueId, QueueKey};
 use crate::filter::MessageFilter;
-use crate::message::ShardMessage;
+use crate::message::{QueueOwner, ShardMessage};
 
 /// Keeps the position.
 const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
@@ -66,8 +67,11 @@ struct Round {
 }
 
 /// See the module's text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Journal {
+    /// The first queue of the revive topic that this shard owns, and the group whose offset there is the position. Fixed for the life
+    /// of the process: the cluster's name is set at the start.
+    place: QueueKey,
     /// The table was made again. Before, it knows pops whose acknowledgements are still to be read: nothing may be revived by it, and it
     /// must not be written down as all that there is.
     is_read: bool,
@@ -84,6 +88,25 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// Nothing was read yet.
+    pub(super) fn new(owner: QueueOwner, me: ShardId, cluster: &str) -> Self {
+        let topic: Arc<str> = Arc::from(format!("rmq_sys_REVIVE_LOG_{cluster}"));
+        let owns = |queue: &i32| owner.of(&topic, *queue) == me;
+        let queue_id =
+            (0..i32::from(owner.shards())).find(owns).expect("each shard owns one of so many queues");
+        Self {
+            place: QueueKey { group: Arc::from(REVIVE_GROUP), topic, queue_id },
+            is_read: false,
+            commits: VecDeque::new(),
+            round: None,
+            records: 0,
+            round_began_ms: 0,
+            round_log: LogOffset::default(),
+            log_min: LogOffset::default(),
+            body: Vec::new(),
+        }
+    }
+
     /// Whether the next turn has something to do.
     pub(crate) fn is_busy(&self) -> bool {
         self.round.is_some()
@@ -101,21 +124,6 @@ impl Journal {
 }
 
 impl Plane {
-    fn revive_topic(&self) -> Arc<str> {
-        let name = format!("rmq_sys_REVIVE_LOG_{}", self.config.broker_cluster_name);
-        // Shared with the table of topics, where it is built in.
-        self.tables.topic(&name).map_or_else(|| Arc::from(name), |topic| Arc::clone(&topic.name))
-    }
-
-    /// The first queue of the revive topic that this shard owns.
-    fn revive_key(&self) -> QueueKey {
-        let topic = self.revive_topic();
-        let owns = |queue: &i32| self.owner.of(&topic, *queue) == self.me;
-        let queue_id =
-            (0..i32::from(self.owner.shards())).find(owns).expect("each shard owns one of so many queues");
-        QueueKey { group: Arc::from(REVIVE_GROUP), topic, queue_id }
-    }
-
     /// Writes an operation into the log, then applies it. It counts when `Store::acknowledged` has reached the returned offset.
     pub(super) fn log_pop(&mut self, wire: &mut Wire<'_>, op: &Op<'_>) -> Result<LogOffset, Refusal> {
         let (_, end) = self.append_op(wire, op)?;
@@ -125,12 +133,13 @@ impl Plane {
 
     /// Gives its queue offset and its end.
     fn append_op(&mut self, wire: &mut Wire<'_>, op: &Op<'_>) -> Result<(i64, LogOffset), Refusal> {
-        let key = self.revive_key();
-        let mut body = std::mem::take(&mut self.pops.journal.body);
+        let journal = &mut self.pops.journal;
+        let (topic, queue_id) = (Arc::clone(&journal.place.topic), journal.place.queue_id);
+        let mut body = std::mem::take(&mut journal.body);
         op.encode(&mut body);
         let draft = RecordDraft {
-            topic: &key.topic,
-            queue_id: key.queue_id,
+            topic: &topic,
+            queue_id,
             flag: 0,
             sys_flag: 0,
             born_timestamp: now_ms(wire),
@@ -313,7 +322,7 @@ impl Plane {
 
     fn end_round(&mut self, wire: &Wire<'_>, start: Option<i64>) {
         self.pops.journal.round = None;
-        let key = self.revive_key();
+        let key = self.pops.journal.place.clone();
         // Nothing was known: nothing that is in the log matters.
         let start = start.or_else(|| self.store.max_offset(&key.topic, key.queue_id)).unwrap_or(0);
         self.commit_pop(self.store.appended(), &key, start);
@@ -322,9 +331,9 @@ impl Plane {
 
     /// Start: makes the table again from the log, then reports that the shard can serve.
     pub(crate) fn begin_rebuild(&mut self, wire: &mut Wire<'_>) {
-        let key = self.revive_key();
-        let kept = self.offsets.get(REVIVE_GROUP, &key.topic, key.queue_id).and_then(|place| place.committed);
-        let min = self.store.min_offset(&key.topic, key.queue_id).unwrap_or(0);
+        let QueueKey { group, topic, queue_id } = &self.pops.journal.place;
+        let kept = self.offsets.get(group, topic, *queue_id).and_then(|place| place.committed);
+        let min = self.store.min_offset(topic, *queue_id).unwrap_or(0);
         if kept.is_some_and(|kept| kept < min) {
             warn!(shard = %self.me, kept, min, "retention took a part of the log of pops: what was in flight for so long is not known any more");
         }
@@ -333,17 +342,12 @@ impl Plane {
 
     /// Goes on with it.
     pub(crate) fn rebuild(&mut self, wire: &mut Wire<'_>, mut rebuild: Rebuild) {
-        let key = self.revive_key();
         let now_ms = now_ms(wire);
+        let QueueKey { topic, queue_id, .. } = &self.pops.journal.place;
         loop {
-            match self.store.read(
-                wire.io,
-                &key.topic,
-                key.queue_id,
-                rebuild.next,
-                REBUILD,
-                &MessageFilter::default(),
-            ) {
+            let read =
+                self.store.read(wire.io, topic, *queue_id, rebuild.next, REBUILD, &MessageFilter::default());
+            match read {
                 Read::Ready(result) => {
                     for piece in &result.records {
                         for view in records(piece).filter_map(Result::ok) {

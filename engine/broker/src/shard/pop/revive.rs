@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ringmq_reactor::ShardId;
-use ringmq_remoting::pop::Origin;
 use ringmq_remoting::record::RecordView;
 use ringmq_remoting::record::properties::{self, name};
 use ringmq_store::{Lookup, RecordRead};
@@ -170,10 +169,9 @@ impl Plane {
         topic: &Arc<str>,
         pop_time: i64,
     ) -> OwnedRecord {
-        let form = if self.config.enable_retry_topic_v2 { Origin::RetryV2 } else { Origin::RetryV1 };
         // Of a message that was retried before, and of the older kind of retries, the topic stays what it is.
         let retry_topic =
-            if retry_group(topic).is_some() { topic.to_string() } else { form.topic(topic, group) };
+            if retry_group(topic).is_some() { topic.to_string() } else { self.pop_retry_topic(group, topic) };
         OwnedRecord {
             topic: retry_topic,
             queue_id: 0,

@@ -18,6 +18,7 @@ use super::limits::{INVISIBLE_MS_MAX, POP_MESSAGES_MAX, TOO_LATE_MS};
 use super::{Found, Pop, Purpose, Stage};
 use crate::filter::{MessageFilter, TagFilter};
 use crate::message::Ensure;
+use crate::remarks;
 
 /// What a request asks for, whatever its kind.
 struct Wanted<'a> {
@@ -110,10 +111,14 @@ impl Plane {
         Ok(())
     }
 
+    /// The kind of retries that are written, as configured.
+    pub(super) fn retry_origin(&self) -> Origin {
+        if self.config.enable_retry_topic_v2 { Origin::RetryV2 } else { Origin::RetryV1 }
+    }
+
     /// Name of the topic for a group's retries of a topic, as configured.
     pub(crate) fn pop_retry_topic(&self, group: &str, topic: &str) -> String {
-        let form = if self.config.enable_retry_topic_v2 { Origin::RetryV2 } else { Origin::RetryV1 };
-        form.topic(topic, group)
+        self.retry_origin().topic(topic, group)
     }
 
     fn pass_to_home(
@@ -190,26 +195,22 @@ impl Plane {
         }
         let name = wanted.topic;
         let Some(topic) = self.tables.topic(name) else {
-            let remark = format!("topic[{name}] not exist, apply first please!");
-            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remark));
+            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remarks::no_topic(name)));
         };
         if !topic.config.perm.readable() {
             return no_permission(format!("the topic[{name}] peeking message is forbidden"));
         }
         let (queue_id, queues) = (wanted.queue_id, topic.config.read_queues);
         if queue_id >= queues {
-            let peer = incoming.caller.origin.peer;
-            let remark = format!(
-                "queueId[{queue_id}] is illegal, topic:[{name}] topicConfig.readQueueNums:[{queues}] consumer:[{peer}]"
-            );
+            let remark = remarks::illegal_queue(queue_id, name, queues, incoming.caller.origin.peer);
             return Err(Refusal::new(response::INVALID_PARAMETER, remark));
         }
         let Some(group) = self.tables.group(wanted.group) else {
-            let remark = format!("subscription group [{}] does not exist", wanted.group);
+            let remark = remarks::no_group(wanted.group);
             return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
         };
         if !group.config.consume_enable {
-            return no_permission(format!("subscription group no permission, {}", wanted.group));
+            return no_permission(remarks::group_forbidden(wanted.group));
         }
         if self.acks.is_full() {
             return Err(Refusal::new(response::SYSTEM_BUSY, OVERLOAD));
@@ -256,10 +257,7 @@ impl Plane {
         if text.is_empty() {
             return Ok(MessageFilter::default());
         }
-        if !self.config.enable_property_filter {
-            let remark = format!("The broker does not support consumer to filter message by {kind}");
-            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
-        }
+        self.check_property_filter(kind)?;
         if kind != EXPRESSION_SQL92 {
             return Err(failed(format!(": {kind} is no language of filters")));
         }

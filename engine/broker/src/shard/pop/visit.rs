@@ -20,6 +20,7 @@ use super::start::now_ms;
 use super::table::QueueKey;
 use super::{Pop, Purpose, Stage};
 use crate::message::ShardMessage;
+use crate::remarks;
 
 /// Scans of one queue in one visit that find nothing but messages the filter does not want.
 const FRUITLESS_SCANS_MAX: usize = 4;
@@ -44,9 +45,7 @@ impl Plane {
                 Stage::Home => return self.finish_pop(wire, pop),
                 Stage::RetryFirst | Stage::RetryLast => {
                     let topic = Arc::clone(&pop.retry_topic);
-                    let origin =
-                        if self.config.enable_retry_topic_v2 { Origin::RetryV2 } else { Origin::RetryV1 };
-                    self.visit_queue(wire, &mut pop, &topic, 0, origin)
+                    self.visit_queue(wire, &mut pop, &topic, 0, self.retry_origin())
                 }
                 Stage::OldRetry => {
                     let topic = Arc::from(Origin::RetryV1.topic(&pop.topic, &pop.group));
@@ -201,8 +200,7 @@ impl Plane {
                 }
                 Read::Failed(error) => {
                     tracing::error!(%topic, queue_id, position, %error, "pop failed");
-                    let remark = format!("store getMessage failed: {error}");
-                    pop.refuse(Refusal::new(response::SYSTEM_ERROR, remark));
+                    pop.refuse(Refusal::new(response::SYSTEM_ERROR, remarks::read_failed(&error)));
                     return Ok(());
                 }
             };
@@ -337,8 +335,7 @@ impl Plane {
         if let Some(offset) = self.offsets.get(group, topic, *queue_id).and_then(|place| place.committed) {
             return offset;
         }
-        let min = self.store.min_offset(topic, *queue_id).unwrap_or(0);
-        let max = self.store.max_offset(topic, *queue_id).unwrap_or(0);
+        let (min, max) = self.bounds(topic, *queue_id);
         let from_end = pop.from_end && origin == Origin::Topic;
         let is_young = || self.config.init_pop_offset_by_check_msg_in_mem && self.is_young(topic, *queue_id);
         let begin = match from_end {
