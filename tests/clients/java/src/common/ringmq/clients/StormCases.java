@@ -24,6 +24,8 @@ final class StormCases {
     private static final int STORM_SECONDS = System.getenv("RINGMQ_LONG") == null ? 15 : 120;
     /** The storm's order of events; another seed gives another order. */
     private static final long SEED = 20;
+    /** Clients commit what they have consumed with pulls, when they give a queue up, and every 5 s, first after 10 s. */
+    private static final int COMMITS_WITHIN_SECONDS = 15;
 
     private StormCases() { }
 
@@ -72,9 +74,28 @@ final class StormCases {
             return "AVG";
         }
 
-        /** Whether the queue was taken from it in between. */
-        boolean lost(int queue, long from, long to) {
-            return history.stream().anyMatch(a -> a.nanos() > from && a.nanos() < to && !a.queues().contains(queue));
+        /** Whether there was a moment in between at which the queue was not among those it had been given last. */
+        boolean lacked(int queue, long from, long to) {
+            for (int i = 0; i < history.size(); i++) {
+                long end = i + 1 < history.size() ? history.get(i + 1).nanos() : Long.MAX_VALUE;
+                if (!history.get(i).queues().contains(queue) && history.get(i).nanos() < to && end > from) {
+                    return true;
+                }
+            }
+            return false;
+        }
+
+        /** Since when it has the queue without interruption, seen from a moment; {@code null}: it has not. */
+        Long heldSince(int queue, long at) {
+            Long since = null;
+            for (Allocation allocation : history) {
+                if (allocation.nanos() > at) {
+                    break;
+                }
+                boolean has = allocation.queues().contains(queue);
+                since = !has ? null : since == null ? Long.valueOf(allocation.nanos()) : since;
+            }
+            return since;
         }
     }
 
@@ -155,17 +176,28 @@ final class StormCases {
     }
 
     /**
-     * A message may come again only because its queue went to another member before the offset did: each repeated delivery is to
-     * another member, or to the same one after it had lost the queue. A member that keeps its queue sees every message once.
+     * A message may come again only because its queue went to another member before the offset did. So each repeated delivery is to
+     * another member, or to the same one after it had lacked the queue; and the message had been consumed so shortly before the queue
+     * changed hands that its offset need not have been committed. A member that keeps its queue sees every message once.
      */
     private static void explainDuplicates(Scope scope, Map<String, Member> everyone) {
+        Map<String, Ledger.Receipt> lastAtMember = new LinkedHashMap<>();
         Map<String, Ledger.Receipt> last = new LinkedHashMap<>();
         for (Ledger.Receipt receipt : scope.ledger.arrivals()) {
-            String key = receipt.who() + " " + Ledger.text(receipt.message().getBody());
-            Ledger.Receipt before = last.put(key, receipt);
+            String text = Ledger.text(receipt.message().getBody());
+            int queue = receipt.message().getQueueId();
+            Member member = everyone.get(receipt.who());
+            Ledger.Receipt before = lastAtMember.put(receipt.who() + " " + text, receipt);
             if (before != null) {
-                boolean explained = everyone.get(receipt.who()).lost(receipt.message().getQueueId(), before.nanos(), receipt.nanos());
-                Expect.that(explained, key + " came twice to a member that held the queue all the time");
+                Expect.that(member.lacked(queue, before.nanos(), receipt.nanos()),
+                    text + " came twice to " + receipt.who() + ", which had queue " + queue + " all the time");
+            }
+            before = last.put(text, receipt);
+            Long since = member.heldSince(queue, receipt.nanos());
+            if (before != null && since != null) {
+                long late = (since - before.nanos()) / 1_000_000_000L;
+                Expect.that(late < COMMITS_WITHIN_SECONDS, text + " came to " + receipt.who() + " again, " + late + " s after "
+                    + before.who() + " had it and " + receipt.who() + " got queue " + queue);
             }
         }
     }
