@@ -3,6 +3,7 @@
 mod admin;
 mod assignment;
 mod clients;
+mod crowd;
 mod inspect;
 mod journal;
 mod metadata;

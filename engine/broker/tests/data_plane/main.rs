@@ -3,6 +3,7 @@
 mod admin;
 mod by_key;
 mod client;
+mod deaf;
 mod delay;
 mod faults;
 mod filters;
