@@ -1,8 +1,8 @@
 //! Making written bytes durable (`fdatasync`, under ASYNC_FLUSH) and moving the checkpoint.
 //!
 //! ```text
-//!   ASYNC  written ──interval or volume──→ fdatasync of each segment concerned ──→ durable ──→ checkpoint
-//!   SYNC   written = durable               ──interval or volume──────────────────────────────→ checkpoint
+//!   ASYNC  written ──interval, volume or wish──→ fdatasync of each segment concerned ──→ durable ──→ checkpoint
+//!   SYNC   written = durable               ──interval or volume──────────────────────────────────────→ checkpoint
 //! ```
 //! One operation in flight. A failure is never retried: it ends the log (see [`crate::StoreError`]).
 
@@ -50,6 +50,8 @@ pub(crate) struct Flusher {
     /// The newest checkpoint that is durable itself.
     checkpoint: Checkpoint,
     durable: LogOffset,
+    /// Somebody waits for stable media up to here.
+    wanted: LogOffset,
     /// Where the present round ends.
     target: LogOffset,
     state: State,
@@ -76,6 +78,7 @@ impl Flusher {
             file,
             checkpoint,
             durable: checkpoint.durable,
+            wanted: checkpoint.durable,
             target: checkpoint.durable,
             state: State::Idle,
             flushes: 0,
@@ -111,6 +114,11 @@ impl Flusher {
         self.checkpoint.closed
     }
 
+    /// What is written below `end` waits for no interval.
+    pub fn want(&mut self, end: LogOffset) {
+        self.wanted = self.wanted.max(end);
+    }
+
     /// Starts what is due. `written` is the end of the last written seal: a checkpoint never points inside a batch.
     /// `closing`: everything is due, and the last checkpoint says so.
     pub fn drive(
@@ -132,7 +140,7 @@ impl Flusher {
             if !self.checkpoint.closed {
                 self.start_round(io, tokens, segments, written, true);
             }
-        } else if behind >= self.least {
+        } else if behind >= self.least || self.durable < self.wanted.min(written) {
             self.start_round(io, tokens, segments, written, false);
         } else if behind > 0 && matches!(self.state, State::Idle) {
             io.timer(io.now() + self.interval, tokens.of(Kind::FlushTimer, 0));

@@ -296,6 +296,32 @@ fn under_async_flush_the_media_follow_after_the_interval() {
 }
 
 #[test]
+fn who_cannot_wait_for_the_interval_does_not_have_to() {
+    let flush = Flush::Async { interval: Duration::from_secs(3_600) };
+    let mut bench = Bench::new(13, StoreConfig { flush, ..small_config("/s") });
+    // Asked for before the write has begun, and once more during the flush.
+    for id in 0..2 {
+        bench.append(&message(id, 10));
+        bench.remote.call(|store, io, _| {
+            let end = store.appended();
+            store.flush_soon(io, end);
+        });
+        bench.world.run_for(Duration::from_millis(1));
+    }
+    bench.world.run_for(SECOND);
+    let marks = bench.remote.watermarks();
+    assert!(marks.appended > LogOffset(0) && marks.durable == marks.appended, "{marks:?}");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    bench.remote.call(move |store, _, _| sender.send(store.stats().flushes).expect("heard"));
+    bench.settle();
+    let flushes = receiver.recv().expect("answered");
+    assert!((1..=2).contains(&flushes), "{flushes} flushes");
+    bench.append(&message(2, 10));
+    bench.world.run_for(SECOND);
+    assert_eq!(bench.remote.watermarks().durable, marks.durable, "others wait");
+}
+
+#[test]
 fn an_idle_store_asks_for_nothing() {
     let mut bench = Bench::new(12, small_config("/s"));
     bench.append(&message(0, 10));

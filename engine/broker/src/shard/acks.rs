@@ -86,44 +86,49 @@ struct Entry {
     waiting: Waiting,
 }
 
-/// A record that another shard had stored here, in place of one of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copied {
-    pub(crate) end: LogOffset,
-    pub(crate) shard: ShardId,
-    pub(crate) id: u64,
+/// Who is told that a message has a copy in this log, and then notes somewhere else that the message itself is done.
+#[derive(Clone, Debug)]
+pub(crate) enum Copied {
+    /// A shard that revives a popped message: it notes that in its own log.
+    Shard { shard: ShardId, id: u64 },
+    /// A client that sent a message back: it commits the message's offset, which goes to the metadata store.
+    Client { caller: Caller, stored: Stored },
 }
 
 /// The queue of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
     entries: VecDeque<Entry>,
-    /// In log order. They wait for stable media, also under ASYNC_FLUSH: the other shard then notes in *its* log that the original is
-    /// done, and a power cut must not keep that and take the copy. Within one log the copy comes first, and needs no such care.
-    copies: VecDeque<Copied>,
+    /// In log order. They wait for stable media, also under ASYNC_FLUSH: a power cut must not keep the note that a message is done, and
+    /// take its copy. A note in the same log lies behind the copy, and needs no such care.
+    copies: VecDeque<(LogOffset, Copied)>,
 }
 
 impl Acks {
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() >= PENDING_SENDS_MAX
+        self.len() >= PENDING_SENDS_MAX
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.copies.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.copies.is_empty()
     }
 
-    /// Another shard is told when this is durable.
-    pub(crate) fn push_copy(&mut self, copied: Copied) {
-        self.copies.push_back(copied);
+    /// Told when everything up to `end`, the end of the copy just appended, is on stable media.
+    ///
+    /// # Panics
+    /// As [`Acks::push`].
+    pub(crate) fn push_copy(&mut self, end: LogOffset, copied: Copied) {
+        assert!(self.copies.back().is_none_or(|(last, _)| *last <= end), "copies go in log order");
+        self.copies.push_back((end, copied));
     }
 
     /// The next copy that is on stable media, which is up to `durable`.
     pub(crate) fn pop_durable_copy(&mut self, durable: LogOffset) -> Option<Copied> {
-        self.copies.pop_front_if(|copied| copied.end <= durable)
+        self.copies.pop_front_if(|(end, _)| *end <= durable).map(|(_, copied)| copied)
     }
 
     /// How long the oldest has waited.
@@ -170,9 +175,9 @@ impl Acks {
     }
 
     /// Everything, because the log will acknowledge nothing more.
-    pub(crate) fn take_all(&mut self) -> (Vec<Waiting>, VecDeque<Copied>) {
+    pub(crate) fn take_all(&mut self) -> (Vec<Waiting>, Vec<Copied>) {
         let waiting = std::mem::take(&mut self.entries).into_iter().map(|entry| entry.waiting).collect();
-        (waiting, std::mem::take(&mut self.copies))
+        (waiting, std::mem::take(&mut self.copies).into_iter().map(|(_, copied)| copied).collect())
     }
 }
 
@@ -207,13 +212,17 @@ mod tests {
     #[test]
     fn copies_wait_for_stable_media() {
         let mut acks = Acks::default();
-        let copied = |end, id| Copied { end: LogOffset(end), shard: ShardId(1), id };
-        acks.push_copy(copied(100, 0));
-        acks.push_copy(copied(200, 1));
-        assert_eq!(acks.pop_durable_copy(LogOffset(99)), None);
-        assert_eq!(acks.pop_durable_copy(LogOffset(100)), Some(copied(100, 0)));
-        assert_eq!((acks.pop_durable_copy(LogOffset(100)), acks.is_empty()), (None, false));
-        assert_eq!(acks.take_all().1, [copied(200, 1)]);
+        let id = |copied: Copied| match copied {
+            Copied::Shard { id, .. } => id,
+            Copied::Client { .. } => unreachable!("none was added"),
+        };
+        let copied = |id| Copied::Shard { shard: ShardId(1), id };
+        acks.push_copy(LogOffset(100), copied(0));
+        acks.push_copy(LogOffset(200), copied(1));
+        assert_eq!(acks.pop_durable_copy(LogOffset(99)).map(id), None);
+        assert_eq!(acks.pop_durable_copy(LogOffset(100)).map(id), Some(0));
+        assert_eq!((acks.pop_durable_copy(LogOffset(100)).map(id), acks.is_empty()), (None, false));
+        assert_eq!(acks.take_all().1.into_iter().map(id).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

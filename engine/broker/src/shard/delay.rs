@@ -4,8 +4,9 @@
 //! since it was stored, it is appended to its real queue. All messages of a level wait equally long, so each level is a queue
 //! whose head alone has to be looked at.
 //!
-//! Progress moves only when a delivery is acknowledged, and is reported to the coordination shard: after a crash the messages
-//! delivered since the last report are delivered again (at least once).
+//! Progress moves only when a delivery is acknowledged, and goes to the coordination shard when the log is on stable media up to there: a
+//! power cut must not keep the progress and take the deliveries. After a crash the messages delivered since the last report are
+//! delivered again (at least once).
 
 use std::time::Duration;
 
@@ -46,11 +47,21 @@ struct Level {
     paused_until: Monotonic,
 }
 
+/// Progress on its way to the coordination shard, as (level, next offset).
+#[derive(Debug)]
+struct Report {
+    /// It may go when the log is durable up to here, which covers the deliveries.
+    end: LogOffset,
+    progress: Vec<(i32, i64)>,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Delay {
     /// By level - 1.
     levels: Vec<Level>,
+    /// One at a time; what is delivered meanwhile goes with the next.
+    report: Option<Report>,
     /// Start of the log when the levels were last held against it.
     log_min: LogOffset,
 }
@@ -69,7 +80,7 @@ impl Delay {
             reading: false,
             paused_until: Monotonic(0),
         };
-        Self { levels: (1..=levels.count()).map(level).collect(), log_min: LogOffset(0) }
+        Self { levels: (1..=levels.count()).map(level).collect(), report: None, log_min: LogOffset(0) }
     }
 
     /// Persisted progress, at start: (level, next offset).
@@ -144,15 +155,34 @@ impl Delay {
         self.levels.iter().filter_map(due).min()
     }
 
-    /// Progress that was not reported yet.
-    pub(crate) fn take_progress(&mut self) -> Vec<(i32, i64)> {
+    /// Prepares a report of what was not reported yet; gives how far the log, which is acknowledged up to `acknowledged`, has to be
+    /// durable for it to go. `None`: there is nothing to report, or one is on its way.
+    pub(crate) fn prepare_report(&mut self, acknowledged: LogOffset) -> Option<LogOffset> {
+        if self.report.is_some() || !self.has_progress() {
+            return None;
+        }
         let moved = (1..).zip(&mut self.levels).filter(|(_, level)| level.done != level.reported);
-        moved
-            .map(|(number, level)| {
-                level.reported = level.done;
-                (number, level.done)
-            })
-            .collect()
+        let progress = moved.map(|(number, level)| {
+            level.reported = level.done;
+            (number, level.done)
+        });
+        self.report = Some(Report { end: acknowledged, progress: progress.collect() });
+        Some(acknowledged)
+    }
+
+    /// The report that waits, if `durable` covers it.
+    pub(crate) fn take_report(&mut self, durable: LogOffset) -> Option<Vec<(i32, i64)>> {
+        self.report.take_if(|report| report.end <= durable).map(|report| report.progress)
+    }
+
+    /// Whether something has to be reported that is in no report yet.
+    pub(crate) fn has_progress(&self) -> bool {
+        self.levels.iter().any(|level| level.done != level.reported)
+    }
+
+    /// Everything is reported.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.report.is_none() && !self.has_progress()
     }
 
     /// State of all levels that were ever used.
@@ -382,10 +412,17 @@ mod tests {
     fn progress_is_reported_once_and_only_after_delivery() {
         let mut delay = delay();
         delay.load(&[(2, 7), (9, 1)]);
-        assert_eq!(delay.take_progress(), []);
+        assert_eq!(delay.prepare_report(LogOffset(10)), None);
         delay.delivered(2, 7);
         delay.delivered(2, 8);
-        assert_eq!(delay.take_progress(), [(2, 9)]);
-        assert_eq!(delay.take_progress(), []);
+        assert_eq!(delay.prepare_report(LogOffset(100)), Some(LogOffset(100)));
+        assert_eq!(delay.take_report(LogOffset(99)), None, "a power cut could take what was delivered");
+        delay.delivered(1, 0);
+        assert_eq!(delay.prepare_report(LogOffset(200)), None, "one at a time");
+        assert_eq!(delay.take_report(LogOffset(100)), Some(vec![(2, 9)]));
+        assert!(delay.has_progress());
+        assert_eq!(delay.prepare_report(LogOffset(200)), Some(LogOffset(200)));
+        assert_eq!(delay.take_report(LogOffset(300)), Some(vec![(1, 1)]));
+        assert!(delay.is_reported());
     }
 }

@@ -246,7 +246,8 @@ impl Plane {
             self.answer_acknowledged(wire);
         }
         self.commit_durable_pops(wire);
-        self.report(wire, false);
+        self.report(wire, self.draining);
+        self.send_delay_report(wire);
         self.set_alarm(wire);
     }
 
@@ -317,13 +318,12 @@ impl Plane {
         self.unreported_since.get_or_insert(now);
     }
 
-    /// Sends changed offsets and delay progress to the coordination shard, if it is time or `at_once`.
+    /// Sends changed offsets to the coordination shard and prepares the delay service's report, if it is time or `at_once`.
     pub(crate) fn report(&mut self, wire: &mut Wire<'_>, at_once: bool) {
-        let Some(since) = self.unreported_since else { return };
-        if !at_once
-            && !self.offsets.is_full()
-            && wire.io.now().since(since) < self.config.report_offsets_after()
-        {
+        let is_due = |since| {
+            self.offsets.is_full() || wire.io.now().since(since) >= self.config.report_offsets_after()
+        };
+        if !at_once && !self.unreported_since.is_some_and(is_due) {
             return;
         }
         self.unreported_since = None;
@@ -332,21 +332,29 @@ impl Plane {
         if !offsets.is_empty() {
             wire.post.mail(wire.io, coordination, ShardMessage::OffsetCommits(offsets));
         }
-        let progress = self.delay.take_progress();
-        if !progress.is_empty() {
-            wire.post.mail(wire.io, coordination, ShardMessage::DelayProgress(progress));
+        if let Some(end) = self.delay.prepare_report(self.store.acknowledged()) {
+            self.store.flush_soon(wire.io, end);
+        }
+    }
+
+    /// Sends the delay service's report, once the deliveries that it speaks of are on stable media.
+    fn send_delay_report(&mut self, wire: &mut Wire<'_>) {
+        if let Some(progress) = self.delay.take_report(self.store.durable()) {
+            wire.post.mail(wire.io, self.owner.coordination(), ShardMessage::DelayProgress(progress));
+            if self.delay.has_progress() {
+                self.report_soon(wire.io.now());
+            }
         }
     }
 
     /// Everything that was accepted is answered, or will never be.
     pub(crate) fn is_drained(&self) -> bool {
-        let log_is_quiet =
-            self.store.acknowledged() == self.store.appended() || self.store.poisoned().is_some();
+        let log_is_quiet = self.store.acknowledged() == self.store.appended() && self.delay.is_reported();
         self.acks.is_empty()
             && self.cold.is_empty()
             && self.held.is_empty()
             && self.pops.is_quiet()
-            && log_is_quiet
+            && (log_is_quiet || self.store.poisoned().is_some())
     }
 
     /// The time limit of a send that waits for the disk; `None` where it may take as long as it takes.

@@ -6,7 +6,7 @@ use ringmq_remoting::code::response;
 use ringmq_remoting::record::properties::name;
 use ringmq_remoting::record::{PROPERTIES_BYTES_MAX, RecordDraft, batch, message_id, sys_flag, tags_code};
 use ringmq_remoting::request::SendHeader;
-use ringmq_store::{AppendError, Appended};
+use ringmq_store::{AppendError, Appended, LogOffset};
 
 use super::acks::{Copied, Key, Stored, Waiting};
 use super::incoming::Incoming;
@@ -73,11 +73,29 @@ impl Plane {
                     self.answer_stored(wire, &caller, &stored, response::SUCCESS);
                 } else {
                     self.admit(wire, &mut caller, incoming);
-                    self.acks.push(appended.end, caller.received, Waiting::Client { caller, stored });
+                    if retry_group(&header.topic).is_some() && self.flush_limit().is_none() {
+                        // What clients do where CONSUMER_SEND_MSG_BACK does not get through, and consumers in order always.
+                        self.answer_copied(wire, appended.end, caller, stored);
+                    } else {
+                        self.acks.push(appended.end, caller.received, Waiting::Client { caller, stored });
+                    }
                 }
             }
             Err(refusal) => wire.refuse(&caller, refusal.code, &refusal.remark),
         }
+    }
+
+    /// Answers a client that has a copy of a message stored in the message's place, when the copy is on stable media. That
+    /// is not left to the flush interval: until then the consumer's thread waits.
+    pub(crate) fn answer_copied(
+        &mut self,
+        wire: &mut Wire<'_>,
+        end: LogOffset,
+        caller: Caller,
+        stored: Stored,
+    ) {
+        self.acks.push_copy(end, Copied::Client { caller, stored });
+        self.store.flush_soon(wire.io, end);
     }
 
     /// A batch for a queue of this shard: consecutive offsets, all or nothing.
@@ -205,8 +223,13 @@ impl Plane {
                 Waiting::Nobody => {}
             }
         }
-        while let Some(Copied { shard, id, .. }) = self.acks.pop_durable_copy(self.store.durable()) {
-            self.confirm_append(wire, shard, id, true);
+        while let Some(copied) = self.acks.pop_durable_copy(self.store.durable()) {
+            match copied {
+                Copied::Shard { shard, id } => self.confirm_append(wire, shard, id, true),
+                Copied::Client { caller, stored } => {
+                    self.answer_stored(wire, &caller, &stored, response::SUCCESS);
+                }
+            }
         }
         if let Some(limit) = self.flush_limit() {
             for (caller, stored) in self.acks.take_late(limit, now) {
@@ -223,8 +246,11 @@ impl Plane {
         let Some(error) = self.store.poisoned().cloned() else { return };
         let refusal = self.refusal_of(&AppendError::Poisoned(error));
         let (waiting, copies) = self.acks.take_all();
-        for Copied { shard, id, .. } in copies {
-            self.confirm_append(wire, shard, id, false);
+        for copied in copies {
+            match copied {
+                Copied::Shard { shard, id } => self.confirm_append(wire, shard, id, false),
+                Copied::Client { caller, .. } => wire.refuse(&caller, refusal.code, &refusal.remark),
+            }
         }
         for waiting in waiting {
             match waiting {

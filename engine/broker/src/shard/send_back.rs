@@ -1,7 +1,9 @@
 //! CONSUMER_SEND_MSG_BACK (36): a consumer could not process a message and wants it again later, or never.
 //!
 //! Served by the shard whose log holds the message. The copy goes to the owner of the retry (or dead-letter) queue, by mail if
-//! that is another shard; whoever appends it answers the client, once the log has acknowledged it.
+//! that is another shard; whoever appends it answers the client, once the copy is on stable media, also under ASYNC_FLUSH: the client
+//! then commits the message's offset, and a power cut that kept the offset and took the copy would have taken a message that had been
+//! safe for long.
 
 use ringmq_reactor::Monotonic;
 use ringmq_remoting::Command;
@@ -218,15 +220,18 @@ impl Plane {
         match self.append(wire.io, &draft, record.delay_level, tags) {
             Ok(appended) => {
                 let end = appended.end;
-                let waiting = match reply_to {
+                match reply_to {
                     ReplyTo::Client(reply) => {
-                        Waiting::Client { caller: reply.caller(received), stored: Stored::Done }
+                        self.answer_copied(wire, end, reply.caller(received), Stored::Done);
                     }
-                    ReplyTo::Shard { shard, id } if shard == self.me => Waiting::Confirm { id },
-                    ReplyTo::Shard { shard, id } => return self.acks.push_copy(Copied { end, shard, id }),
-                    ReplyTo::Nobody => Waiting::Nobody,
-                };
-                self.acks.push(end, received, waiting);
+                    ReplyTo::Shard { shard, id } if shard == self.me => {
+                        self.acks.push(end, received, Waiting::Confirm { id });
+                    }
+                    ReplyTo::Shard { shard, id } => {
+                        self.acks.push_copy(end, Copied::Shard { shard, id });
+                    }
+                    ReplyTo::Nobody => self.acks.push(end, received, Waiting::Nobody),
+                }
             }
             Err(refusal) => match reply_to {
                 ReplyTo::Client(reply) => {

@@ -10,6 +10,7 @@ mod filters;
 mod pop;
 mod pop_client;
 mod pop_in_order;
+mod power;
 mod refusals;
 mod restart;
 mod retention;

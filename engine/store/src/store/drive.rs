@@ -121,6 +121,15 @@ impl Store {
         }
     }
 
+    /// Brings everything below `end`, the end of a record, to stable media as soon as the device can, whatever the flush interval says.
+    /// One flush at a time: who asks during one rides on the next.
+    pub fn flush_soon(&mut self, io: &mut dyn Io, end: LogOffset) {
+        self.flusher.want(end);
+        if self.poison.is_none() && !self.closing.has_begun() {
+            self.flusher.drive(io, self.tokens, &self.segments, self.complete, false);
+        }
+    }
+
     /// Completion of a file operation whose token carries the store's owner byte.
     pub fn on_file(&mut self, io: &mut dyn Io, token: Token, result: io::Result<FileValue>) {
         let (kind, detail) = self.tokens.read(token);
