@@ -4,6 +4,7 @@ use ringmq_remoting::code::{request, response};
 use ringmq_transport::Request;
 
 use crate::client::{Pull, Send};
+use crate::pop_client::Pop;
 use crate::setup::Setup;
 
 fn text(answer: &ringmq_transport::OwnedResponse) -> String {
@@ -95,4 +96,32 @@ fn a_deleted_topic_is_gone_from_every_shard_and_may_come_again() {
             assert_eq!(client.drain("T", queue).await[0].body, "new");
         }
     });
+}
+
+#[test]
+fn with_a_topic_go_the_retries_of_those_who_popped_it() {
+    for (seed, is_cleared) in [(63, true), (64, false)] {
+        let settings = format!("clearRetryTopicWhenDeleteTopic={is_cleared}");
+        Setup::with(seed, &settings).run(move |client| async move {
+            for topic in ["T", "other"] {
+                client.send(Send::new(topic, 0, "old")).await;
+                assert_eq!(client.pop(&Pop::new(topic)).await.len(), 1);
+            }
+            // Nobody acknowledges: both are in their retry topics.
+            client.io.sleep(Duration::from_secs(15)).await;
+            client.done(&Request::new(request::DELETE_TOPIC_IN_BROKER).str("topic", "T")).await;
+            let exists = async |topic: &str| {
+                let answer = client.call(&Request::new(request::GET_TOPIC_CONFIG).str("topic", topic)).await;
+                answer.code() == response::SUCCESS
+            };
+            assert!(!exists("T").await);
+            assert_eq!(exists("%RETRY%consumers_T").await, !is_cleared);
+            assert!(exists("%RETRY%consumers_other").await);
+
+            client.send(Send::new("T", 0, "new")).await;
+            let expected = if is_cleared { &["new"][..] } else { &["new", "old"] };
+            assert_eq!(client.pop_all("T").await, expected);
+            assert_eq!(client.pop_all("other").await, ["old"]);
+        });
+    }
 }

@@ -77,18 +77,24 @@ pub(super) fn groups_of_topic(core: &Rc<Core>, request: &Request) -> Outcome {
     };
     let core = Rc::clone(core);
     Outcome::later(async move {
-        let answers = core.ask_all(Question::TopicGroups { topic: Arc::from(topic.as_str()) }).await?;
-        let mut groups: BTreeSet<String> = BTreeSet::new();
-        for answer in answers {
-            if let message::Answer::Groups(names) = answer {
-                groups.extend(names.iter().map(ToString::to_string));
-            }
-        }
+        let mut groups = groups_with_offsets(&core, &topic).await?;
         let clients = core.clients.borrow();
         let online = clients.consumers.iter().filter(|(_, group)| group.subscriptions.contains_key(&topic));
         groups.extend(online.map(|(name, _)| name.to_owned()));
         Ok(Response::body(GroupList { group_list: groups.into_iter().collect() }.to_json()))
     })
+}
+
+/// Groups that have offsets in a topic.
+pub(super) async fn groups_with_offsets(core: &Core, topic: &str) -> Result<BTreeSet<String>, Refusal> {
+    let answers = core.ask_all(Question::TopicGroups { topic: Arc::from(topic) }).await?;
+    let mut groups = BTreeSet::new();
+    for answer in answers {
+        if let message::Answer::Groups(names) = answer {
+            groups.extend(names.iter().map(ToString::to_string));
+        }
+    }
+    Ok(groups)
 }
 
 /// 308: for each queue, the smallest offset of the groups that are compared with one group, or the largest number if that group is

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use ringmq_remoting::body::{TopicConfig, TopicConfigList, TopicList};
 use ringmq_remoting::code::response;
+use ringmq_remoting::pop::Origin as PopOrigin;
 use ringmq_remoting::request::{CreateTopicHeader, GetTopicConfigHeader, TopicHeader};
 use tracing::{error, info, warn};
 
+use super::offsets::groups_with_offsets;
 use super::{Answer, Outcome, Refusal, Request};
 use crate::coordination::attributes;
 use crate::coordination::core::{Core, Response};
@@ -101,7 +103,7 @@ pub(super) fn update_list(core: &Rc<Core>, request: &Request) -> Outcome {
     })
 }
 
-/// 215: configuration, messages, offsets.
+/// 215: configuration, messages, offsets; with `clearRetryTopicWhenDeleteTopic` those of the topic's pop retry topics, too.
 pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
     let checked = || -> Result<String, super::Refusal> {
         let topic = TopicHeader::from_command(&request.command())?.topic.into_owned();
@@ -120,17 +122,39 @@ pub(super) fn delete(core: &Rc<Core>, request: &Request) -> Outcome {
     };
     info!(peer = %request.origin.peer, topic, "topic deletion asked for");
     let core = Rc::clone(core);
-    let existed = core.topics.borrow_mut().delete(&topic, core.now_ms());
-    core.modes.borrow_mut().remove_topic(&topic, core.now_ms());
-    let saved = core.save();
     Outcome::later(async move {
+        // Asked first: the offsets say which groups have such topics.
+        let mut doomed = pop_retry_topics(&core, &topic).await?;
+        doomed.push(topic);
+        let now_ms = core.now_ms();
+        let mut existed = false;
+        for topic in &doomed {
+            existed |= core.topics.borrow_mut().delete(topic, now_ms);
+            core.modes.borrow_mut().remove_topic(topic, now_ms);
+        }
+        let saved = core.save();
         match existed {
             true => publish(&core, saved).await?,
             false => saved.outcome().await?,
         }
-        forget(&core, &topic).await?;
+        for topic in &doomed {
+            forget(&core, topic).await?;
+        }
         Ok(Response::success())
     })
+}
+
+/// Where groups that pop a topic have its messages retried, in both forms of the name; none if they are to stay.
+async fn pop_retry_topics(core: &Core, topic: &str) -> Result<Vec<String>, super::Refusal> {
+    if !core.config().clear_retry_topic_when_delete_topic {
+        return Ok(Vec::new());
+    }
+    let groups = groups_with_offsets(core, topic).await?;
+    let names =
+        |group: &String| [PopOrigin::RetryV2, PopOrigin::RetryV1].map(|form| form.topic(topic, group));
+    let topics = core.topics.borrow();
+    let exists = |name: &String| name != topic && topics.get(name).is_some();
+    Ok(groups.iter().flat_map(names).filter(exists).collect())
 }
 
 /// Drops a topic's messages and offsets; its configuration is gone already.
