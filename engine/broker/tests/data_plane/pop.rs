@@ -208,6 +208,30 @@ fn a_message_can_stay_invisible_for_longer_or_shorter() {
 }
 
 #[test]
+fn a_handle_that_is_worth_nothing_any_more_changes_nothing() {
+    Setup::new(97).run(|client| async move {
+        send(&client, 3).await;
+        let first = client.pop(&Pop::new("T")).await;
+        let [acked, replaced, late] = &first[..] else { panic!("{} messages", first.len()) };
+        client.ack(acked).await;
+        let longer = client.change(replaced, 60_000).await;
+        seconds(&client, 12).await;
+        let again = client.pop(&Pop { invisible_ms: 30_000, ..Pop::new("T") }).await;
+        assert_eq!(bodies(&again), bodies(std::slice::from_ref(late)), "revived");
+        // SUCCESS each time, as the reference answers. It makes another delivery of the message then, also of the acknowledged one.
+        for stale in &first {
+            client.change(stale, 1_000).await;
+        }
+        seconds(&client, 10).await;
+        assert!(client.pop(&Pop::new("T")).await.is_empty());
+        client.ack(&longer).await;
+        client.ack(&again[0]).await;
+        seconds(&client, 60).await;
+        assert!(client.pop(&Pop::new("T")).await.is_empty());
+    });
+}
+
+#[test]
 fn acknowledgements_come_in_batches_across_shards() {
     Setup::new(85).run(|client| async move {
         send(&client, 32).await;

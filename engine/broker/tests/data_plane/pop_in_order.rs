@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use ringmq_remoting::code::response;
+use ringmq_remoting::pop::ReceiptHandle;
 
-use crate::client::{Client, Pull, Send};
+use crate::client::{Client, Pull, Send, number};
 use crate::pop_client::{Pop, Popped};
 use crate::setup::Setup;
 
@@ -63,6 +64,30 @@ fn what_is_not_acknowledged_comes_again_from_its_place() {
         assert!(client.pop(&pop()).await.is_empty());
         let retries = client.refusal(&Pull::new("%RETRY%consumers_T", 0, 0).request()).await;
         assert_eq!(retries.0, response::TOPIC_NOT_EXIST, "ordered messages stay in their queue");
+    });
+}
+
+#[test]
+fn a_changed_time_is_answered_as_counted_from_the_pop() {
+    Setup::new(115).run(|client| async move {
+        send(&client, 3).await;
+        let first = client.pop(&pop()).await;
+        let times = async |popped: &Popped| {
+            let answer = client.done(&popped.change(20_000)).await;
+            (number(&answer, "popTime"), number(&answer, "invisibleTime"))
+        };
+        client.io.sleep(Duration::from_secs(4)).await;
+        let (pop_time, invisible_time) = times(&first[0]).await;
+        assert_eq!(ReceiptHandle::parse(&first[0].handle).expect("a handle").pop_time, pop_time);
+        assert!((24_000..24_200).contains(&invisible_time), "{invisible_time}");
+        client.ack(&first[0]).await;
+        assert_eq!(times(&first[0]).await, (0, 0), "as the reference answers for what is acknowledged");
+        // Of no use: the message is not of the newest batch any more, which is answered with success all the same.
+        client.io.sleep(Duration::from_secs(11)).await;
+        assert_eq!(bodies(&client.pop(&pop()).await), ["1", "2"]);
+        assert_eq!(times(&first[1]).await.0, pop_time);
+        client.io.sleep(Duration::from_secs(11)).await;
+        assert_eq!(bodies(&client.pop(&pop()).await), ["1", "2"]);
     });
 }
 

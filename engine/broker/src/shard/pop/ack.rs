@@ -1,7 +1,8 @@
 //! ACK_MESSAGE (200051), BATCH_ACK_MESSAGE (200151), CHANGE_MESSAGE_INVISIBLETIME (200053).
 //!
 //! Served by the owner of the message's queue. A receipt handle of an older delivery, or of one whose time is over, is answered with
-//! success and does nothing: the message belongs to somebody else by now. A batch of acknowledgements travels from owner to owner, like a pop.
+//! success and does nothing: the message belongs to somebody else by now, or to nobody any more (the reference's
+//! CHANGE_MESSAGE_INVISIBLETIME makes another delivery of it then). A batch of acknowledgements travels from owner to owner, like a pop.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -100,12 +101,21 @@ impl Plane {
             }
         };
         let order = subject.handle.revive_queue_id == ORDERLY_REVIVE_QUEUE;
-        let (pop_time, done) = if order {
-            (subject.handle.pop_time, self.change_in_order(wire, &subject, invisible_time))
+        if order && self.is_done_in_order(&subject) {
+            // Without times, as in the reference.
+            let stored = Stored::Invisible { pop_time: 0, invisible_time: 0, revive_queue_id: 0 };
+            self.answer_stored(wire, &caller, &stored, response::SUCCESS);
+            return Ok(());
+        }
+        let (pop_time, invisible_time, done) = if order {
+            let (pop_time, now) = (subject.handle.pop_time, now_ms(wire));
+            // The handle stays, so its time goes on counting from the pop.
+            let since_pop = now.saturating_add(invisible_time).saturating_sub(pop_time);
+            (pop_time, since_pop, self.change_in_order(wire, &subject, now + invisible_time))
         } else {
             // Handles of one message differ by their pop times.
-            let pop_time = now_ms(wire).max(subject.handle.pop_time + 1);
-            (pop_time, self.change_message(wire, &subject, pop_time, invisible_time))
+            let pop_time = now_ms(wire).max(subject.handle.pop_time.saturating_add(1));
+            (pop_time, invisible_time, self.change_message(wire, &subject, pop_time, invisible_time))
         };
         let revive_queue_id = self.revive_queue_id(order);
         let stored = Stored::Invisible { pop_time, invisible_time, revive_queue_id };
@@ -252,11 +262,17 @@ impl Plane {
         self.log_pop(wire, &op).map(Outcome::Logged)
     }
 
+    /// The message and all before it are acknowledged.
+    fn is_done_in_order(&self, subject: &Subject<'_>) -> bool {
+        let QueueKey { group, topic, queue_id } = &subject.key;
+        self.pops.table.find(group, topic, *queue_id).is_some_and(|queue| subject.offset < queue.next)
+    }
+
     fn change_in_order(
         &mut self,
         wire: &mut Wire<'_>,
         subject: &Subject<'_>,
-        invisible_time: i64,
+        visible_at: i64,
     ) -> Result<Outcome, Refusal> {
         let Subject { key, handle, offset } = subject;
         let queue = self.pops.table.find(&key.group, &key.topic, key.queue_id);
@@ -264,7 +280,7 @@ impl Plane {
             return Ok(Outcome::Nothing);
         };
         let (mut batch, next) = (batch.clone(), queue.next);
-        if !batch.set_visible_at(*offset, handle.pop_time, now_ms(wire) + invisible_time) {
+        if !batch.set_visible_at(*offset, handle.pop_time, visible_at) {
             return Ok(Outcome::Nothing);
         }
         let op = Op::Ordered { key: Cow::Borrowed(key), next, batch: Cow::Borrowed(&batch) };
