@@ -240,6 +240,14 @@ pub enum ReadError {
         /// Page of the run.
         page: u32,
     },
+    /// What the disk holds is not the batch of records that was written.
+    #[error("the log is damaged at {at}: {cause}")]
+    Batch {
+        /// Where the batch starts.
+        at: LogOffset,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// Too many reads wait for the disk. → SYSTEM_BUSY
     #[error("too many reads wait for the disk")]
     Busy,

@@ -79,4 +79,4 @@ pub use read::{
 pub use report::{RecoveryReport, TailCacheFound, TailCacheRefusal, TailCacheUse, TailState};
 pub use retention::{DeleteWhen, MANUAL_ROUNDS, Retention};
 pub use stats::{LatencyBuckets, StoreStats};
-pub use store::{Appended, Arrival, ImportError, ImportedPlace, QueueInfo, Store};
+pub use store::{Appended, Arrival, ImportError, ImportedPlace, LogWalk, QueueInfo, Store};

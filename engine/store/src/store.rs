@@ -8,6 +8,7 @@ mod import;
 mod lookup;
 mod reading;
 mod removal;
+mod walking;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::zero::Zeroing;
 pub use append::Appended;
 pub use append::{is_indexed, is_own_topic};
 pub use import::{ImportError, ImportedPlace};
+pub use walking::LogWalk;
 
 /// A record that became visible to readers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ringmq_reactor::sim::FaultKind;
 use ringmq_store::{
-    Boundary, Flush, IndexEntry, ReadError, ReadStatus, RecoveryReport, StoreConfig, StoreStats, TailState,
+    Boundary, Flush, IndexEntry, LogOffset, Lookup, ReadError, ReadStatus, RecoveryReport, StoreConfig,
+    StoreStats, TailState,
 };
 use support::bench::*;
 use support::*;
@@ -188,6 +189,93 @@ fn a_block_that_cannot_be_read_is_told_and_read_again() {
     check(&mut bench, &sent);
 }
 
+/// Turns over a bit of a page's content, another one for each page.
+fn flip_bit(bench: &mut Bench, path: &str, page: usize) {
+    let at = page * 4096 + 4 + (page * 37) % 100;
+    let byte = bench.file(path)[at];
+    bench.put(path, at, &[byte ^ (1 << (page % 8))]);
+}
+
+/// Walks the log for a queue from `offset` on; the queue's offsets and ids that were met, and how many records in all.
+fn walk(bench: &mut Bench, topic: &str, queue_id: i32, offset: i64) -> (Vec<(i64, u64)>, usize) {
+    let topic = topic.to_string();
+    let (mut walk, mut met, mut all) = (None, Vec::new(), 0);
+    let ended = bench.look_up(move |store, io| {
+        let walk = walk.get_or_insert_with(|| store.walk_from(&topic, queue_id, offset));
+        loop {
+            let bytes = match store.walk(io, walk) {
+                Lookup::Ready(Some(bytes)) => bytes,
+                Lookup::Ready(None) => return Lookup::Ready((std::mem::take(&mut met), all)),
+                Lookup::Wait(ticket) => return Lookup::Wait(ticket),
+                Lookup::Failed(error) => return Lookup::Failed(error),
+            };
+            for record in ringmq_remoting::record::records(&bytes) {
+                let record = record.expect("a whole batch");
+                all += 1;
+                if record.topic() == topic && record.queue_offset() >= offset {
+                    met.push((record.queue_offset(), u64::from(record.flag().cast_unsigned())));
+                }
+            }
+        }
+    });
+    ended.expect("the log is whole")
+}
+
+#[test]
+fn a_walk_along_the_log_meets_every_record_whatever_page_of_the_index_is_damaged() {
+    let mut bench = Bench::new(6, config());
+    let sent = messages(0, 900, 5);
+    fill(&mut bench, &sent);
+    bench.stop();
+    let (mut told, mut files) = (0, 0);
+    let segment_bytes = bench.config.segment_bytes;
+    for start in (0..).map(|n| n * segment_bytes) {
+        let path = format!("/s/index/{start:020}");
+        let Some(index) = bench.world.read_file(bench.host, &path) else { break };
+        files += 1;
+        for page in 0..index.len() / 4096 {
+            flip_bit(&mut bench, &path, page);
+            bench.open().expect("the index cannot fail an opening");
+            for queue in 0..5_u64 {
+                let (topic, queue_id) = (format!("t{queue}"), queue as i32 % 3);
+                let expected: Vec<_> = (0..).zip(of_queue(&sent, &topic).iter().map(|m| m.id)).collect();
+                let from = (page * 7) % expected.len();
+                let (met, _) = walk(&mut bench, &topic, queue_id, from as i64);
+                assert_eq!(met, expected[from..], "{topic} from {from} with page {page} of {path} damaged");
+                let told_so = entry(&mut bench, &topic, queue_id, from as i64);
+                told += u32::from(matches!(told_so, Err(ReadError::Index { .. })));
+            }
+            bench.stop();
+            // Makes the run again.
+            bench.open().expect("good");
+            bench.stop();
+        }
+    }
+    assert!(files > 3 && told > 0, "{files} {told}");
+}
+
+#[test]
+fn a_walk_along_the_log_begins_no_earlier_than_it_must() {
+    let mut bench = Bench::new(7, config());
+    let sent = messages(0, 900, 5);
+    fill(&mut bench, &sent);
+    let count = of_queue(&sent, "t0").len() as i64;
+    let (met, all) = walk(&mut bench, "t0", 0, count - 1);
+    assert_eq!(met.len(), 1);
+    assert!(all < sent.len() / 2, "{all} of {} records", sent.len());
+    let (met, all) = walk(&mut bench, "nowhere", 0, 0);
+    assert_eq!((met.len(), all), (0, sent.len()), "of a queue that nobody knows");
+    // What was damaged is told, not passed over.
+    let segment = "/s/log/00000000000000000000";
+    bench.stop();
+    bench.put(segment, 1_000, &[!bench.file(segment)[1_000]]);
+    bench.open().expect("the start does not read so far back");
+    let mut walk = None;
+    let answer = bench
+        .look_up(move |store, io| store.walk(io, walk.get_or_insert_with(|| store.walk_from("t0", 0, 0))));
+    assert!(matches!(answer, Err(ReadError::Batch { at: LogOffset(0), .. })), "{answer:?}");
+}
+
 #[test]
 fn every_damaged_page_is_noticed_and_the_log_makes_the_index_again() {
     let mut bench = Bench::new(5, config());
@@ -198,10 +286,7 @@ fn every_damaged_page_is_noticed_and_the_log_makes_the_index_again() {
     assert!(pages > 8, "{pages}");
     let (mut damaged_at_start, mut told) = (0, 0);
     for page in 0..pages {
-        // A bit of the page's content, another one each time.
-        let at = page * 4096 + 4 + (page * 37) % 100;
-        let byte = bench.file(FIRST)[at];
-        bench.put(FIRST, at, &[byte ^ (1 << (page % 8))]);
+        flip_bit(&mut bench, FIRST, page);
         let report = bench.open().expect("the index cannot fail an opening");
         damaged_at_start += u32::from(report.index_damaged);
         for message in &sent {

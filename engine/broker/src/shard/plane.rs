@@ -59,7 +59,7 @@ pub(crate) enum Cold {
     Pop(Box<Pop>),
     /// The copy of that number for a pop retry topic.
     Revival(u64),
-    Rebuild(Rebuild),
+    Rebuild(Box<Rebuild>),
 }
 
 /// See the module's text.

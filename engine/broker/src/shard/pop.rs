@@ -28,6 +28,7 @@ mod journal;
 mod limits;
 mod op;
 mod order;
+mod rebuild;
 mod record;
 mod revive;
 mod start;
@@ -49,7 +50,7 @@ use crate::message::QueueOwner;
 
 pub use ack::BatchAcks;
 pub use held::PopArrival;
-pub(crate) use journal::Rebuild;
+pub(crate) use rebuild::Rebuild;
 
 use held::HeldPops;
 use journal::Journal;

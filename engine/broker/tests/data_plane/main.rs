@@ -9,6 +9,7 @@ mod faults;
 mod filters;
 mod pop;
 mod pop_client;
+mod pop_damage;
 mod pop_in_order;
 mod power;
 mod refusals;

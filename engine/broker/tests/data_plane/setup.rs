@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ringmq_broker::config::for_tests::StoreScale;
 use ringmq_broker::coordination::BrokerEvent;
 use ringmq_broker::{Broker, BrokerConfig, config::HostFacts};
 use ringmq_reactor::sim::{HostId, ProcessId, World};
@@ -22,6 +23,7 @@ pub struct Setup {
     pub process: ProcessId,
     pub events: Arc<Mutex<Vec<BrokerEvent>>>,
     settings: String,
+    scale: StoreScale,
 }
 
 impl Setup {
@@ -32,20 +34,32 @@ impl Setup {
 
     /// With lines of a configuration file. `DATA_PLANE_SEED` in the environment gives every test another seed.
     pub fn with(seed: u64, settings: &str) -> Self {
+        Self::scaled(seed, settings, StoreScale::Full)
+    }
+
+    /// With stores that are as large as `scale` says.
+    pub fn scaled(seed: u64, settings: &str, scale: StoreScale) -> Self {
         let other = std::env::var("DATA_PLANE_SEED").map_or(0, |text| text.parse().expect("a number"));
         let seed = seed + 1_000 * other;
         let (mut world, hosts) = world(seed, 2);
         let events = Arc::default();
-        let process = start(&mut world, hosts[0], settings, &events);
+        let process = start(&mut world, hosts[0], settings, scale, &events);
         let (server, clients) = (hosts[0], hosts[1]);
-        let mut setup = Self { world, server, clients, process, events, settings: settings.to_owned() };
+        let settings = settings.to_owned();
+        let mut setup = Self { world, server, clients, process, events, settings, scale };
         setup.await_serving();
         setup
     }
 
     /// Ends the process where it stands, and starts it again.
     pub fn kill_and_restart(&mut self) {
+        self.kill_and_restart_after(|_, _| {});
+    }
+
+    /// As [`Setup::kill_and_restart`]; something happens to the broker's host in between.
+    pub fn kill_and_restart_after(&mut self, happens: impl FnOnce(&mut World, HostId)) {
         self.world.kill(self.process);
+        happens(&mut self.world, self.server);
         self.start_again();
     }
 
@@ -71,7 +85,7 @@ impl Setup {
 
     fn start_again(&mut self) {
         self.events.lock().expect("one thread").clear();
-        self.process = start(&mut self.world, self.server, &self.settings, &self.events);
+        self.process = start(&mut self.world, self.server, &self.settings, self.scale, &self.events);
         self.await_serving();
     }
 
@@ -95,11 +109,13 @@ fn start(
     world: &mut World,
     host: HostId,
     settings: &str,
+    scale: StoreScale,
     events: &Arc<Mutex<Vec<BrokerEvent>>>,
 ) -> ProcessId {
     let text =
         format!("shards=3\nbrokerName=broker-a\nmappedFileSizeCommitLog=67108864\nnamesrvAddr=\n{settings}");
-    let (config, _) = BrokerConfig::from_text(&text, &[], &HostFacts::for_tests()).expect("valid");
+    let (mut config, _) = BrokerConfig::from_text(&text, &[], &HostFacts::for_tests()).expect("valid");
+    config.for_tests.store_scale = scale;
     let events = Arc::clone(events);
     let on_event = Box::new(move |event| events.lock().expect("one thread").push(event));
     world.start(host, Broker::process_with_events(config, on_event))

@@ -124,6 +124,25 @@ impl RunReader {
         found.filter(|span| offset < span.end).ok_or(Unanswered::Gone(behind))
     }
 
+    /// Where the newest run starts that does not begin behind the record at `offset`; runs that are damaged or cannot be read are
+    /// passed over. `None`: there is none. `below` is where the search has come to: runs from there on were asked.
+    pub fn run_before(
+        &mut self,
+        queue: &Queue,
+        offset: i64,
+        below: &mut LogOffset,
+    ) -> Result<Option<LogOffset>, Missing> {
+        while let Some(place) = self.runs.count_below(*below).checked_sub(1) {
+            let from = self.runs.get(place).expect("counted").header.from;
+            match self.span(queue, place) {
+                Ok(Some(span)) if span.first <= offset => return Ok(Some(from)),
+                Err(Unanswered::Missing(missing)) => return Err(missing),
+                Ok(_) | Err(_) => *below = from,
+            }
+        }
+        Ok(None)
+    }
+
     /// What a run says of a queue, if it knows it.
     fn span(&mut self, queue: &Queue, place: usize) -> Result<Option<Span>, Unanswered> {
         let run = *self.runs.get(place).expect("a place of a run");

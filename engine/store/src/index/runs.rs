@@ -112,6 +112,11 @@ impl Runs {
         (place < self.list.len()).then_some(place)
     }
 
+    /// How many runs start below `end`.
+    pub fn count_below(&self, end: LogOffset) -> usize {
+        self.list.partition_point(|run| run.header.from < end)
+    }
+
     /// A file that was opened; its runs follow.
     pub fn add_file(&mut self, file: IndexFile) {
         assert!(self.files.back().is_none_or(|last| last.segment < file.segment), "{file:?}");

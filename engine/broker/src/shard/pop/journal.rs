@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ringmq_reactor::ShardId;
-use ringmq_remoting::record::{RecordDraft, records};
-use ringmq_store::{LogOffset, Read, ReadLimits};
-use tracing::{error, info, warn};
+use ringmq_remoting::record::RecordDraft;
+use ringmq_store::LogOffset;
+use tracing::warn;
 
 use super::super::offsets::Position;
-use super::super::plane::{Cold, Plane};
+use super::super::plane::Plane;
 use super::super::send::Refusal;
 use super::super::wire::Wire;
 use super::limits::{
@@ -28,26 +28,10 @@ use super::limits::{
 use super::op::{Delivery, Op};
 use super::start::now_ms;
 use super::table::{PopQueueId, QueueKey};
-use crate::filter::MessageFilter;
-use crate::message::{QueueOwner, ShardMessage};
+use crate::message::QueueOwner;
 
 /// Keeps the position.
 const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
-/// Records that are read at a time when the table is made again.
-const REBUILD: ReadLimits = ReadLimits {
-    messages_max: 4_096,
-    memory_messages_max: 4_096,
-    memory_bytes_max: 4 << 20,
-    disk_messages_max: 4_096,
-    disk_bytes_max: 4 << 20,
-};
-
-/// The table is being made again from the log; reading goes on here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rebuild {
-    next: i64,
-    records: u64,
-}
 
 /// An offset to be given away when the log is durable up to `end`.
 #[derive(Debug)]
@@ -71,7 +55,7 @@ struct Round {
 pub(crate) struct Journal {
     /// The first queue of the revive topic that this shard owns, and the group whose offset there is the position. Fixed for the life
     /// of the process: the cluster's name is set at the start.
-    place: QueueKey,
+    pub(super) place: QueueKey,
     /// The table was made again. Before, it knows pops whose acknowledgements are still to be read: nothing may be revived by it, and it
     /// must not be written down as all that there is.
     is_read: bool,
@@ -115,6 +99,13 @@ impl Journal {
     /// Whether the table says how things are.
     pub(super) fn is_read(&self) -> bool {
         self.is_read
+    }
+
+    /// The table was made again, of so many records; the log reaches from `log_min` to `log_end`.
+    pub(super) fn all_is_read(&mut self, records: u64, now_ms: i64, log_min: LogOffset, log_end: LogOffset) {
+        (self.records, self.round_began_ms) = (records, now_ms);
+        (self.log_min, self.round_log) = (log_min, log_end);
+        self.is_read = true;
     }
 
     /// When a round is due although nothing happens, wall clock ms.
@@ -327,90 +318,5 @@ impl Plane {
         let start = start.or_else(|| self.store.max_offset(&key.topic, key.queue_id)).unwrap_or(0);
         self.commit_pop(self.store.appended(), &key, start);
         self.commit_durable_pops(wire);
-    }
-
-    /// Start: makes the table again from the log, then reports that the shard can serve.
-    pub(crate) fn begin_rebuild(&mut self, wire: &mut Wire<'_>) {
-        let QueueKey { group, topic, queue_id } = &self.pops.journal.place;
-        let kept = self.offsets.get(group, topic, *queue_id).and_then(|place| place.committed);
-        let min = self.store.min_offset(topic, *queue_id).unwrap_or(0);
-        if kept.is_some_and(|kept| kept < min) {
-            warn!(shard = %self.me, kept, min, "retention took a part of the log of pops: what was in flight for so long is not known any more");
-        }
-        self.rebuild(wire, Rebuild { next: kept.unwrap_or(min).max(min), records: 0 });
-    }
-
-    /// Goes on with it.
-    pub(crate) fn rebuild(&mut self, wire: &mut Wire<'_>, mut rebuild: Rebuild) {
-        let now_ms = now_ms(wire);
-        let QueueKey { topic, queue_id, .. } = &self.pops.journal.place;
-        loop {
-            let read =
-                self.store.read(wire.io, topic, *queue_id, rebuild.next, REBUILD, &MessageFilter::default());
-            match read {
-                Read::Ready(result) => {
-                    for piece in &result.records {
-                        for view in records(piece).filter_map(Result::ok) {
-                            rebuild.records += 1;
-                            match Op::decode(view.body()) {
-                                Ok(op) => self.pops.table.apply(&op, now_ms),
-                                Err(error) => {
-                                    error!(shard = %self.me, offset = view.queue_offset(), %error, "a record of the log of pops is not understood");
-                                }
-                            }
-                        }
-                    }
-                    // Whatever the status: it ends where there is nothing behind.
-                    if result.next_begin_offset <= rebuild.next {
-                        break;
-                    }
-                    rebuild.next = result.next_begin_offset;
-                }
-                Read::Wait(ticket) => {
-                    self.cold.insert(ticket, Cold::Rebuild(rebuild));
-                    return;
-                }
-                Read::Failed(error) => {
-                    let text =
-                        format!("the log of pops cannot be read from offset {}: {error}", rebuild.next);
-                    error!(shard = %self.me, "{text}");
-                    let coordination = self.owner.coordination();
-                    wire.post.mail(wire.io, coordination, ShardMessage::StartFailed(text));
-                    return;
-                }
-            }
-        }
-        self.end_rebuild(wire, rebuild);
-    }
-
-    fn end_rebuild(&mut self, wire: &mut Wire<'_>, rebuild: Rebuild) {
-        let now_ms = now_ms(wire);
-        // The offset that was given away may be ahead: of messages that were skipped, or when members pulled.
-        for key in self.pops.table.keys(|_| true) {
-            let QueueKey { group, topic, queue_id } = &key;
-            let committed = self.offsets.get(group, topic, *queue_id).and_then(|place| place.committed);
-            let next = self.pops.table.find(group, topic, *queue_id).map_or(0, |queue| queue.next);
-            match committed {
-                Some(offset) if offset >= next => self.pops.table.skip_to(&key, offset, now_ms),
-                _ => self.commit_pop(self.store.appended(), &key, next),
-            }
-        }
-        let (log_min, appended) = (self.store.log_min(), self.store.appended());
-        let journal = &mut self.pops.journal;
-        (journal.records, journal.round_began_ms) = (rebuild.records, now_ms);
-        (journal.log_min, journal.round_log) = (log_min, appended);
-        journal.is_read = true;
-        if !self.pops.table.is_empty() {
-            info!(
-                shard = %self.me,
-                records = rebuild.records,
-                queues = self.pops.table.len(),
-                in_flight = self.pops.table.in_flight(),
-                "what groups have popped is known again"
-            );
-        }
-        let coordination = self.owner.coordination();
-        self.delay.start(&self.store);
-        wire.post.mail(wire.io, coordination, ShardMessage::Ready);
     }
 }
