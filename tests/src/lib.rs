@@ -4,6 +4,7 @@
 
 pub mod badinput;
 pub mod durability;
+pub mod killed_consumers;
 pub mod process;
 pub mod simulation;
 pub mod wire;

@@ -8,10 +8,12 @@
 //!   damage    bits that turn over in the broker's files
 //!   producer  sends, singly and in batches, several in flight, tries again after errors
 //!   consumer  heartbeats, long polling, commits of offsets
+//!   popper    takes messages by popping, acknowledges most of them
 //!   operator  makes and changes topics, and asks how they are
 //!   checker   reads everything back
 //!   ledger    the oracle: knows what was promised, compares it with what is seen
 //!   topics    its part about topics
+//!   pops      its part about pops
 //!   run       one seed from start to verdict
 //!   batch     many seeds on several threads
 //! ```
@@ -27,6 +29,7 @@
 //! - committed consumer offsets lose at most the persistence interval;
 //! - a topic that was made or changed stays so, after any crash;
 //! - the index after recovery gives what it gave before;
+//! - a popped message is nobody else's until its invisible time has passed, and in the end every message is popped and acknowledged;
 //! - when the faults end, every producer and consumer makes progress again.
 
 pub mod batch;
@@ -38,6 +41,8 @@ pub mod damage;
 pub mod ledger;
 pub mod operator;
 pub mod plan;
+pub mod popper;
+pub mod pops;
 pub mod producer;
 pub mod run;
 pub mod topics;

@@ -16,7 +16,7 @@ use ringmq_transport::{Client, ClientOptions};
 
 use super::ledger::Shared;
 use super::plan::{Build, FlushMode, Plan, SHARDS, TOPICS};
-use super::{consumer, operator, producer, wire};
+use super::{consumer, operator, popper, producer, wire};
 
 const NAME_SERVER: &str = "10.0.0.1:9876";
 /// Where the broker listens.
@@ -41,6 +41,7 @@ pub struct Cluster {
     name_server: ProcessId,
     producers: Vec<ProcessId>,
     consumers: Vec<ProcessId>,
+    popper: ProcessId,
     plan: Plan,
     shared: Shared,
     /// Faults of the broker's disk are on.
@@ -72,6 +73,7 @@ impl Cluster {
         let consumers =
             (0..plan.consumers).map(|n| world.start(hosts[3], consumer::process(n, plan, shared)));
         let consumers = consumers.collect();
+        let popper = world.start(hosts[3], popper::process(shared));
         Self {
             world,
             broker_host: hosts[1],
@@ -81,6 +83,7 @@ impl Cluster {
             name_server,
             producers,
             consumers,
+            popper,
             plan: plan.clone(),
             shared: shared.clone(),
             disk_in_trouble: false,
@@ -229,9 +232,12 @@ impl Cluster {
 
     /// Kills one of the clients and starts it again.
     pub fn restart_client(&mut self) {
-        let count = self.producers.len() + self.consumers.len();
+        let count = self.producers.len() + self.consumers.len() + 1;
         let index = self.world.random().index(count);
-        if let Some(producer) = self.producers.get_mut(index) {
+        if index == count - 1 {
+            self.world.kill(self.popper);
+            self.popper = self.world.start(self.client_hosts[1], popper::process(&self.shared));
+        } else if let Some(producer) = self.producers.get_mut(index) {
             self.world.kill(*producer);
             *producer = self
                 .world
@@ -246,7 +252,8 @@ impl Cluster {
 
     /// Kills all producers and consumers.
     pub fn kill_clients(&mut self) {
-        for client in self.producers.drain(..).chain(self.consumers.drain(..)) {
+        let consumers = self.consumers.drain(..).chain([self.popper]);
+        for client in self.producers.drain(..).chain(consumers) {
             self.world.kill(client);
         }
     }

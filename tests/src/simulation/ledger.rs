@@ -8,6 +8,7 @@ use ringmq_reactor::Monotonic;
 use rustc_hash::FxHashMap;
 
 use super::plan::{FlushMode, Plan, SHARDS, SLOWNESS_MAX, STALL_MAX, TOPICS};
+use super::pops::PopBook;
 use super::topics::Topics;
 use super::wire::{Found, topic};
 
@@ -124,6 +125,8 @@ pub struct Ledger {
     pub progress: BTreeMap<(u32, u32), u64>,
     /// Next offset of each queue's consumer.
     pub consumed_to: BTreeMap<Queue, i64>,
+    /// What was popped.
+    pub pops: PopBook,
 }
 
 /// Every queue as one reader saw it.
@@ -193,6 +196,7 @@ impl Ledger {
             snapshot: None,
             progress: BTreeMap::new(),
             consumed_to: BTreeMap::new(),
+            pops: PopBook::new(&plan.weights),
         }
     }
 
@@ -414,6 +418,7 @@ impl Ledger {
             known.doubtful |= known.since >= from;
         }
         self.messages_lost = true;
+        self.pops.lost(now);
         true
     }
 
@@ -424,6 +429,7 @@ impl Ledger {
         self.is_down = false;
         self.failed_logs.clear();
         self.counts.lives += 1;
+        self.pops.life_ended();
         self.without_power = false;
         if let Some(trouble) = self.disk_trouble {
             // However it ended: it may have been unable to write.

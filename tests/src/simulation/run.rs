@@ -78,6 +78,9 @@ impl Run<'_> {
         if !self.consumers_catch_up(&first) {
             return;
         }
+        if !self.poppers_catch_up(&first) {
+            return;
+        }
         self.shared.ledger().settle(&first);
         self.cluster.kill_clients();
 
@@ -136,6 +139,14 @@ impl Run<'_> {
             all.iter().all(|(queue, records)| {
                 records.is_empty() || ledger.consumed_to.get(queue).copied() >= Some(records.len() as i64)
             })
+        })
+    }
+
+    fn poppers_catch_up(&mut self, all: &Snapshot) -> bool {
+        self.shared.ledger().pops.finishing = true;
+        self.wait(PROGRESS_WITHIN, "poppers do not acknowledge everything", |shared| {
+            let ledger = shared.ledger();
+            all.values().flatten().all(|record| ledger.pops.is_acked(record.id))
         })
     }
 

@@ -1,15 +1,19 @@
 //! Requests as clients make them, and what is read out of the answers.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
+use ringmq_remoting::body::{BatchAck, BatchAckEntry};
 use ringmq_remoting::code::{request, response};
-use ringmq_remoting::record::{self, RecordView, message_id};
+use ringmq_remoting::pop::ReceiptHandle;
+use ringmq_remoting::record::{self, RecordView, message_id, properties};
 use ringmq_remoting::request::pull_flag;
 use ringmq_transport::{OwnedResponse, Request};
 
 use super::ledger::{MessageId, Queue};
 use super::plan::{GROUP, TOPICS};
+use super::pops::Popped;
 
 /// The broker's wire name of a topic.
 #[must_use]
@@ -113,9 +117,15 @@ pub fn pull(queue: Queue, offset: i64, count: i64, suspend_ms: i64, sub_version:
 /// Codes 14, 30 and 31.
 #[must_use]
 pub fn about_queue(code: i32, queue: Queue) -> Request {
-    let request = Request::new(code).str("topic", topic(queue)).int("queueId", i64::from(queue.id));
+    about_queue_of(code, topic(queue), queue.id, GROUP)
+}
+
+/// The same for a queue of any topic, and any group.
+#[must_use]
+pub fn about_queue_of(code: i32, topic: &str, queue_id: i32, group: &str) -> Request {
+    let request = Request::new(code).str("topic", topic).int("queueId", i64::from(queue_id));
     if code == request::QUERY_CONSUMER_OFFSET {
-        return request.str("consumerGroup", GROUP).bool("setZeroIfNotFound", false);
+        return request.str("consumerGroup", group).bool("setZeroIfNotFound", false);
     }
     request
 }
@@ -241,4 +251,110 @@ fn read_record(view: &RecordView<'_>, queue: Queue) -> Result<Found, String> {
     }
     let id = read_body(view.body())?;
     Ok(Found { offset: view.queue_offset(), id, physical: view.physical_offset() })
+}
+
+/// Code 200050, for messages of any queue.
+#[must_use]
+pub fn pop(topic: &str, group: &str, most: i64, invisible: Duration, poll: Duration) -> Request {
+    Request::new(request::POP_MESSAGE)
+        .str("consumerGroup", group)
+        .str("topic", topic)
+        .int("queueId", -1)
+        .int("maxMsgNums", most)
+        .int("invisibleTime", invisible.as_millis() as i64)
+        .int("pollTime", poll.as_millis() as i64)
+        // The broker's clock counts: the clients' may differ.
+        .int("bornTime", 0)
+        .int("initMode", 0)
+}
+
+/// Codes 200051 and 200053, the latter without its time.
+#[must_use]
+pub fn about_popped(code: i32, popped: &Popped, group: &str) -> Request {
+    Request::new(code)
+        .str("consumerGroup", group)
+        .str("topic", &popped.topic)
+        .int("queueId", i64::from(popped.queue_id))
+        .str("extraInfo", &popped.handle)
+        .int("offset", popped.offset)
+}
+
+/// Reads the answer to a pop of `topic`, and every record in it with all its checks.
+///
+/// # Errors
+/// Anything that a correct broker never sends.
+pub fn popped(answer: &OwnedResponse, topic: &str, group: &str) -> Result<Vec<Popped>, String> {
+    let (pop_time, invisible) = (number(answer, "popTime")?, number(answer, "invisibleTime")?);
+    let revive_queue = number(answer, "reviveQid")?;
+    let starts = answer.field("startOffsetInfo").unwrap_or_default().to_string();
+    let body = answer.body();
+    let mut all = Vec::new();
+    for parsed in record::records(&body) {
+        let view = parsed.map_err(|error| format!("popped record: {error}"))?;
+        view.check_crc().map_err(|error| error.to_string())?;
+        let (queue_id, offset) = (view.queue_id(), view.queue_offset());
+        if view.topic() != topic {
+            return Err(format!("popped from {topic}, but a record of {}", view.topic()));
+        }
+        let handle = match properties::get(&view.properties(), properties::name::POP_CK) {
+            Some(handle) => handle.to_owned(),
+            None => {
+                let prefix = format!("0 {queue_id} ");
+                let start = starts.split(';').find_map(|entry| entry.strip_prefix(&prefix));
+                let start = start.ok_or_else(|| format!("queue {queue_id} is not in {starts:?}"))?;
+                format!("{start} {pop_time} {invisible} {revive_queue} 0 broker-a {queue_id} {offset}")
+            }
+        };
+        let parsed = ReceiptHandle::parse(&handle).map_err(|error| error.to_string())?;
+        all.push(Popped {
+            id: read_body(view.body())?,
+            topic: parsed.origin.topic(topic, group),
+            queue_id,
+            offset,
+            reconsumed: view.reconsume_times(),
+            pop_time,
+            invisible,
+            handle,
+        });
+    }
+    if all.is_empty() { Err("a pop that found nothing says that it did".to_owned()) } else { Ok(all) }
+}
+
+/// Code 200151 for popped messages of a group.
+#[must_use]
+pub fn batch_ack(popped: &[Popped], group: &str) -> Request {
+    let entry = |popped: &Popped| {
+        let handle = ReceiptHandle::parse(&popped.handle).ok()?;
+        let bit = usize::try_from(popped.offset - handle.start_offset).ok()?;
+        Some(BatchAckEntry {
+            consumer_group: group.to_owned(),
+            // Retry topics are their own retry topics.
+            topic: popped.topic.clone(),
+            retry: handle.origin.mark().to_string(),
+            start_offset: handle.start_offset,
+            queue_id: popped.queue_id,
+            revive_queue_id: handle.revive_queue_id,
+            pop_time: handle.pop_time,
+            invisible_time: handle.invisible_time,
+            bits: [bit].into_iter().collect(),
+        })
+    };
+    let body =
+        BatchAck { broker_name: "broker-a".to_owned(), acks: popped.iter().filter_map(entry).collect() };
+    Request::new(request::BATCH_ACK_MESSAGE).body(body.to_json())
+}
+
+/// The receipt handle of a message that stays invisible, made as clients do.
+///
+/// # Errors
+/// The answer is not what a client can read.
+pub fn changed_handle(answer: &OwnedResponse, popped: &Popped) -> Result<String, String> {
+    let old = ReceiptHandle::parse(&popped.handle).map_err(|error| error.to_string())?;
+    let handle = ReceiptHandle {
+        start_offset: popped.offset,
+        pop_time: number(answer, "popTime")?,
+        invisible_time: number(answer, "invisibleTime")?,
+        ..old
+    };
+    Ok(handle.to_string())
 }
