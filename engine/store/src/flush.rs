@@ -119,6 +119,11 @@ impl Flusher {
         self.wanted = self.wanted.max(end);
     }
 
+    /// Up to where somebody waits for stable media.
+    pub fn wanted(&self) -> LogOffset {
+        self.wanted
+    }
+
     /// Starts what is due. `written` is the end of the last written seal: a checkpoint never points inside a batch.
     /// `closing`: everything is due, and the last checkpoint says so.
     pub fn drive(

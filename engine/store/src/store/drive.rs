@@ -71,7 +71,13 @@ impl Store {
         let (now, delay) = (io.now(), self.config.write_delay());
         let since = *self.lazy.unwritten_since.get_or_insert(now);
         let enough = self.tail.head().since(self.written) >= self.config.lazy_write_bytes;
-        if enough || self.closing.has_begun() || !self.acknowledges_at_seal() || now.since(since) >= delay {
+        let wanted = self.flusher.wanted() > self.written;
+        if enough
+            || wanted
+            || self.closing.has_begun()
+            || !self.acknowledges_at_seal()
+            || now.since(since) >= delay
+        {
             return true;
         }
         if !self.lazy.timer_is_set {
