@@ -21,6 +21,7 @@ pub mod load;
 pub mod model;
 pub mod power;
 pub mod progress;
+pub mod pulse;
 
 use std::fmt;
 use std::time::Instant;

@@ -46,13 +46,14 @@ fn campaign(program: Program, file_system: FileSystem, device: Device, flush: Fl
     let is_sync = flush != Flush::Async;
     let totals = power::run(&Campaign { program, file_system, device, is_sync, flushes_late, cuts, seed });
     println!(
-        "{} {device:?} {flush:?}: {} power cuts ({} at start, {} after a stop), {} of {} unflushed sectors lost, \
+        "{} {device:?} {flush:?}: {} power cuts ({} at start, {} after a stop, {} of a disk that stood still), {} of {} unflushed sectors lost, \
          {} messages acknowledged, {} of them after the cut, {} requests refused, {} messages gone as allowed, \
          {} read back, {} offsets committed, longest start {:?}, {} broken promises",
         file_system.name(),
         totals.cuts,
         totals.at_start,
         totals.after_stop,
+        totals.stalls,
         totals.losses.lost,
         totals.losses.unflushed,
         totals.acknowledged,
@@ -68,6 +69,7 @@ fn campaign(program: Program, file_system: FileSystem, device: Device, flush: Fl
         totals.acknowledged > u64::from(totals.cuts) * 10,
         "a load that sends nothing proves nothing: {totals:?}"
     );
+    assert!(totals.stalls < totals.cuts, "a disk that does nothing proves nothing: {totals:?}");
     totals
 }
 

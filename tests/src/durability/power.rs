@@ -6,7 +6,8 @@
 //! its own there, a fresh one after every cut.
 //!
 //! Under SYNC_FLUSH every acknowledged message must be there afterwards. Under ASYNC_FLUSH it must be if it was acknowledged
-//! [`LOSS_MAX`] before the cut or followed by an orderly stop; newer ones may be gone, from the end of their queue only.
+//! [`LOSS_MAX`] before the cut or followed by an orderly stop; newer ones may be gone, from the end of their queue only. Time in which the
+//! disk itself did not get a flush done ([`super::pulse`]) is not the broker's.
 
 #![allow(clippy::disallowed_methods, reason = "a test harness outside the reactor")]
 
@@ -19,6 +20,7 @@ use super::disk::{self, Device, Disk, FileSystem, Journal, Memory};
 use super::load::{Effort, Load};
 use super::model::{Model, Promised, Reach};
 use super::progress::{self, Progress};
+use super::pulse::Pulse;
 use super::{Fault, QUEUES, Random, TOPICS};
 use crate::process::{Broker, Program, fresh_folder, remove_folder, unused_broker_port};
 use crate::wire::Connection;
@@ -30,6 +32,8 @@ const FLUSH_INTERVAL_MS: u64 = 100;
 const CUTS_PER_LIFE: u32 = 25;
 /// How long the broker may go on without its disk.
 const AFTERLIFE_MS: u64 = 40;
+/// A disk that gets no flush done for so long stands still.
+const STALL_MIN: Duration = Duration::from_millis(500);
 /// A cut at the start of the broker comes within this time.
 const START_MS: u64 = 80;
 
@@ -61,6 +65,8 @@ pub struct Totals {
     pub at_start: u32,
     /// Of them right after its orderly stop.
     pub after_stop: u32,
+    /// Of them while the disk itself stood still.
+    pub stalls: u32,
     /// Messages acknowledged.
     pub acknowledged: u64,
     /// Of them answered when the cut was complete: written before, or a lie that the check shows.
@@ -219,6 +225,8 @@ impl Rounds {
         self.round += 1;
         let effort = if self.campaign.is_sync { Effort::FULL } else { Effort::LASTING };
         let consumer = progress.start(address);
+        // Not under SYNC_FLUSH, which waits for the disk itself: these flushes would hide those that the broker leaves out.
+        let pulse = (!self.campaign.is_sync).then(|| Pulse::start(disk.path()));
         let load = Load::start(address, effort, self.random.number(), self.round);
         load.await_first();
         // The disk may have stood still until now, as one that is shared does: what was due meanwhile could not be written.
@@ -240,9 +248,14 @@ impl Rounds {
             server.kill_if_alive();
         }
         let outcome = load.finish(ended);
+        // The last moment at which the disk was able to begin a flush that got done.
+        let able = pulse.map_or(ended, |pulse| pulse.finish(ended).unwrap_or(moves));
+        if ended.duration_since(able) > STALL_MIN {
+            self.totals.stalls += 1;
+        }
         let due = match ending {
             Ending::AfterStop => Some(ended),
-            _ => ended.checked_sub(progress::LOSS_MAX).filter(|due| moves < *due),
+            _ => able.checked_sub(progress::LOSS_MAX).filter(|due| moves < *due),
         };
         progress.finish(consumer, ended, due);
         self.totals.acknowledged_late +=
@@ -251,7 +264,7 @@ impl Rounds {
         let promised = if self.campaign.is_sync || ending == Ending::AfterStop {
             Promised::Everything
         } else {
-            Promised::Before(ended.checked_sub(LOSS_MAX).expect("a machine that runs for a second"))
+            Promised::Before(able.checked_sub(LOSS_MAX).expect("a machine that runs for a second"))
         };
         self.totals.acknowledged += model.add(outcome, promised, Some(died));
     }
