@@ -142,6 +142,16 @@ impl PopBook {
         }
     }
 
+    /// What became of a message, for people.
+    #[must_use]
+    pub fn history(&self, id: MessageId) -> String {
+        let deliveries = self.ends.range((id, i32::MIN)..=(id, i32::MAX));
+        let deliveries: Vec<_> = deliveries
+            .map(|((_, vain), end)| format!("delivery {vain} in life {}, until {}", end.life, end.until))
+            .collect();
+        if deliveries.is_empty() { format!("{id:?} never popped") } else { format!("{id:?} {deliveries:?}") }
+    }
+
     /// Whether it need not come again.
     #[must_use]
     pub fn is_acked(&self, id: MessageId) -> bool {
