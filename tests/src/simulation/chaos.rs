@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringmq_reactor::Monotonic;
-use ringmq_reactor::sim::{DiskFaults, FaultKind};
+use ringmq_reactor::sim::{DiskFaults, FaultKind, ProcessId};
 
 use super::cluster::Cluster;
 use super::damage::Damage;
@@ -34,8 +34,8 @@ pub struct Chaos {
     later: BTreeMap<(Monotonic, u64), Later>,
     serial: u64,
     disk_is_ill: bool,
-    /// The shard of whose log the next write or flush is to fail.
-    to_fail: Option<i64>,
+    /// The shard of whose log the next flush is to fail, and the process that it is to fail for.
+    to_fail: Option<(i64, ProcessId)>,
     damage: Option<Damage>,
 }
 
@@ -209,7 +209,7 @@ impl Chaos {
         match cluster.segment_in_use(shard as i64).filter(|_| flush) {
             Some(segment) => {
                 cluster.fail_once(FaultKind::Sync, &format!("/shard-{shard:02}/log/{segment:020}"));
-                self.to_fail = Some(shard as i64);
+                self.to_fail = Some((shard as i64, cluster.broker));
             }
             None => cluster.fail_once(FaultKind::Write, &format!("/shard-{shard:02}/log/")),
         }
@@ -217,11 +217,14 @@ impl Chaos {
     }
 
     fn look_for_a_failed_log(&mut self, cluster: &Cluster) {
-        if let Some(shard) = self.to_fail
+        if let Some((shard, broker)) = self.to_fail
             && cluster.world.faults_to_come(cluster.broker_host) == 0
         {
             self.to_fail = None;
-            cluster.log_failed(shard);
+            // After a power cut the log may end before that segment, which is then made anew: it was that flush which failed.
+            if broker == cluster.broker {
+                cluster.log_failed(shard);
+            }
         }
     }
 

@@ -333,7 +333,9 @@ impl Ledger {
     /// Where the newest known message of a shard is in its log.
     #[must_use]
     pub fn newest_physical(&self, shard: i64) -> Option<i64> {
-        let all = self.known.values().flat_map(BTreeMap::values).map(|known| known.physical);
+        let all = self.known.values().flat_map(BTreeMap::values);
+        // A power cut may have taken what is known from an earlier life: the log then is not as far any more.
+        let all = all.filter(|known| known.since > self.started_at + LATE_ANSWER).map(|known| known.physical);
         all.filter(|physical| physical >> 56 == shard).map(|physical| physical & !(0xFF << 56)).max()
     }
 
