@@ -221,7 +221,7 @@ impl Chaos {
             && cluster.world.faults_to_come(cluster.broker_host) == 0
         {
             self.to_fail = None;
-            // After a power cut the log may end before that segment, which is then made anew: it was that flush which failed.
+            // Otherwise it was forgotten, or it failed for a process that has ended meanwhile.
             if broker == cluster.broker {
                 cluster.log_failed(shard);
             }

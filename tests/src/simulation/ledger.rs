@@ -92,6 +92,8 @@ pub struct Ledger {
     disk_trouble: Option<Monotonic>,
     /// Shards whose log has failed, and when, until the next start.
     failed_logs: BTreeMap<i64, Monotonic>,
+    /// What was at a place before a loss, where something else is now.
+    replaced: BTreeMap<(Queue, i64), (MessageId, i64)>,
     /// What a write that was begun may take to fail.
     slack: Duration,
     /// The last end of the broker that was not in order.
@@ -154,6 +156,8 @@ impl Shared {
 
 /// An answer of a process that has died arrives within this time.
 const LATE_ANSWER: Duration = Duration::from_millis(50);
+/// What a process that has died gave a reader arrives within this time, also if the network stood still.
+const LATE_SIGHT: Duration = Duration::from_secs(1);
 
 /// What a flush may take: with the exceptions of the simulated disk (30 ms, see `SimOptions`), twice, since one that has begun
 /// before must end first; slower on a slow disk, later in a process that gets no processor.
@@ -179,6 +183,7 @@ impl Ledger {
             next: 1,
             disk_trouble: None,
             failed_logs: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             slack,
             last_crash: None,
             unflushed_from: None,
@@ -300,7 +305,15 @@ impl Ledger {
             Some(known) if known.id == id && known.physical == physical => {
                 known.acknowledged |= acknowledged;
             }
-            Some(known) if known.doubtful => *known = fresh,
+            Some(known) if known.doubtful => {
+                self.replaced.insert((queue, offset), (known.id, known.physical));
+                *known = fresh;
+            }
+            // An answer of the process that has died, which a cut connection held back.
+            Some(_)
+                if !acknowledged
+                    && now < self.started_at + LATE_SIGHT
+                    && self.replaced.get(&(queue, offset)) == Some(&(id, physical)) => {}
             Some(known) => {
                 let (was, at) = (known.id, known.physical);
                 let what = format!(
